@@ -1,0 +1,64 @@
+# `make` lists the targets. Everything is installed into .venv; nothing outside it is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where the test folders are: plain units first, then those that start Ray, then those for a GPU.
+TESTS := $(wildcard tests/unit tests/serve tests/gpu)
+ARGS ?=
+
+# A slow registry is waited for: the largest packages are some tens of megabytes.
+export UV_HTTP_TIMEOUT ?= 180
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint clean
+
+help:
+	@echo "make demo    start the graph on CPU, transcribe the bundled clip over HTTP, stop the graph"
+	@echo "make serve   start the graph on 127.0.0.1:8000 and leave it up"
+	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make clean   remove .venv, caches and build outputs"
+	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
+
+demo: $(VENV)/.demo-installed
+	@$(BIN)/serve-app demo
+
+serve: $(VENV)/.demo-installed
+	@$(BIN)/serve-app serve demo
+
+test: lint
+	$(BIN)/pytest $(TESTS) $(ARGS)
+
+lint: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find serve_app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# One stamp per set of packages. The stamps depend on what names the packages, so that a changed
+# pin is installed at the next call; .venv itself is built once.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "serve_app needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is not one of them." >&2; \
+	  echo "Name another: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "[1/3] creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "[2/3] installing the installer (uv)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@touch $@
+
+$(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "[3/3] installing serve_app[demo] and what it needs"
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "[3/3] installing serve_app[demo,test] and what it needs"
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[demo,test]'
+	@touch $@ $(VENV)/.demo-installed

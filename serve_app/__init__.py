@@ -1,0 +1,10 @@
+"""serve_app: Whisper speech-to-text as an autoscaling Ray Serve graph.
+
+These are the names a caller of the running app needs; importing them does not import Ray. The
+application itself is `serve_app.app:app`.
+"""
+
+from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest
+from serve_app.errors import TranscriptionError
+
+__all__ = ["ResponseFormat", "Transcript", "TranscriptionError", "TranscriptionRequest"]

@@ -1,0 +1,207 @@
+"""The vocabulary: what a caller asks for, what travels between the stages, what comes back.
+
+Every type is a frozen, keyword-only dataclass of plain values, so each crosses a process border by
+pickling. `_s` is seconds. A time is either in the caller's audio (0 = its first sample) or in the
+chunk (0 = the chunk's first sample); fields say which.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app.errors import InvalidRequestError
+
+SAMPLE_RATE = 16_000  # Hz; Whisper's and Silero's only rate
+WINDOW_S = 30.0  # Whisper's encoder window: no chunk is longer
+
+# Temperatures tried in turn when `temperature` is 0: openai/whisper transcribe.py.
+FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+class ResponseFormat(StrEnum):
+    """The forms in which a transcript can be returned."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptionRequest:
+    """What one caller asks for. Building one validates it.
+
+    Raises:
+        InvalidRequestError: a field's value is out of its range.
+    """
+
+    model: str | None = None  # None: the profile's first model
+    language: str | None = None  # None: detect
+    prompt: str | None = None  # text that steers spelling and style, as if spoken before
+    temperature: float = 0.0  # 0: try FALLBACK_TEMPERATURES in turn; above 0: that one only
+    response_format: ResponseFormat = ResponseFormat.JSON
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and 0.0 <= self.temperature <= 1.0):
+            raise InvalidRequestError(
+                "temperature", f"temperature must lie in [0, 1], got {self.temperature}."
+            )
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Return the temperatures to try in turn."""
+        return FALLBACK_TEMPERATURES if self.temperature == 0 else (self.temperature,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of speech in the caller's audio, as the voice activity detector found it."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        """Return the span's length in seconds."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chunk:
+    """One model input: the samples of one or more spans, laid end to end."""
+
+    pcm: NDArray[np.int16]  # (n,), mono at SAMPLE_RATE, n <= WINDOW_S * SAMPLE_RATE
+    spans: tuple[Span, ...]  # where those samples lie in the caller's audio, in order
+
+    @property
+    def duration_s(self) -> float:
+        """Return the chunk's length in seconds."""
+        return len(self.pcm) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How the model decodes a chunk. The defaults are greedy search without timestamps."""
+
+    language: str | None = None  # None: the model detects it on this chunk
+    prompt: str | None = None
+    temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES  # tried in turn
+    beam_size: int = 1
+    best_of: int = 5  # candidates drawn where the temperature is above 0
+    timestamps: bool = False  # decode Whisper's timestamp tokens too
+
+    # When an attempt counts as failed: openai/whisper transcribe.py's constants.
+    compression_ratio_threshold: float = 2.4
+    log_prob_threshold: float = -1.0
+    no_speech_threshold: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTranscript:
+    """What the model made of one chunk. `text` is empty where it heard no speech."""
+
+    text: str
+    tokens: tuple[int, ...]
+    language: str  # ISO 639-1
+    language_probability: float  # 1.0 where the caller gave the language
+    temperature: float  # the one that was accepted
+    avg_logprob: float  # mean log probability per token
+    compression_ratio: float  # utf-8 bytes / zlib bytes; above 2.4 the text repeats itself
+    no_speech_prob: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChunkJob:
+    """One chunk on its way through the engine, at one temperature.
+
+    A chunk whose attempt failed comes back as a new job at the next temperature, with the best
+    attempt so far in `best`.
+    """
+
+    chunk: Chunk
+    options: DecodeOptions
+    request_id: str  # the owner: chunks of one request share it
+    attempt: int = 0  # index into options.temperatures
+    best: ChunkTranscript | None = None
+
+    @property
+    def temperature(self) -> float:
+        """Return this attempt's temperature."""
+        return self.options.temperatures[self.attempt]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """The answer to one request."""
+
+    text: str
+    language: str | None  # ISO 639-1; None where no speech was found and none was given
+    duration_s: float  # of the decoded audio
+    model: str
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeAnchor:
+    """A packet of the audio track from which decoding can begin again.
+
+    A run is a part of the track with one sample rate and channel layout; nearly every file is one
+    run, a chained ogg is several. The defaults are the first packet.
+    """
+
+    packet: int = 0  # index among the audio track's packets, in file order
+    run_start: int = 0  # of the run this packet is in, in samples at SAMPLE_RATE
+    n_decoded: int = 0  # samples the run gave before this packet, at the run's own rate
+    safe_sample: int = 0  # from here on, decoding from this packet gives the same samples
+    identity: tuple[int, int, int] | None = None  # pts, byte offset, size; None: do not seek to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeCursor:
+    """Where to go on decoding. The default is the start of the audio.
+
+    Everything before `start_sample` that must be decoded on the way is thrown away.
+    """
+
+    start_sample: int = 0  # in the caller's audio, at SAMPLE_RATE
+    warmup: DecodeAnchor = DecodeAnchor()  # decode from here, to bring the codec into its state
+    anchor: DecodeAnchor = DecodeAnchor()  # count and resample from here
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedSlice:
+    """A stretch of the caller's audio, decoded, and what is needed to decode what follows it."""
+
+    samples: NDArray[np.int16]  # (n,), mono at SAMPLE_RATE
+    start_sample: int  # of samples[0] in the caller's audio, at SAMPLE_RATE
+    is_last: bool  # nothing follows
+    anchors: tuple[DecodeAnchor, ...]  # in file order; the first was the cursor's warmup
+
+    @property
+    def start_s(self) -> float:
+        """Return the time of the first sample in the caller's audio."""
+        return self.start_sample / SAMPLE_RATE
+
+    @property
+    def end_s(self) -> float:
+        """Return the time in the caller's audio at which the samples end."""
+        return (self.start_sample + len(self.samples)) / SAMPLE_RATE
+
+    def cursor_at(self, time_s: float) -> DecodeCursor:
+        """Return where to go on so that the next slice begins at `time_s`.
+
+        Args:
+            time_s: a time in the caller's audio, within this slice or at its end, rounded to the
+                nearest sample.
+
+        Raises:
+            ValueError: `time_s` is outside this slice.
+        """
+        sample = round(time_s * SAMPLE_RATE)
+        if not self.start_sample <= sample <= self.start_sample + len(self.samples):
+            raise ValueError(f"{time_s} s is not within {self.start_s}..{self.end_s} s")
+        usable = [a for a in self.anchors if a.safe_sample <= sample]
+        # The anchor before the last usable one is at least a second earlier: the warm-up.
+        warmup, anchor = usable[-2:] if len(usable) > 1 else (usable[0], usable[0])
+        return DecodeCursor(start_sample=sample, warmup=warmup, anchor=anchor)

@@ -1,0 +1,208 @@
+"""Every error a caller can get, as one tree. Each class owns its HTTP status and its code.
+
+TranscriptionError                     500 internal_error         something broke that should not have
+├── InvalidRequestError                400 invalid_value          a field's value is not acceptable
+│   ├── MissingFieldError              400 missing_required_parameter
+│   ├── InvalidMultipartError          400 invalid_multipart      the form cannot be parsed
+│   ├── ModelNotFoundError             404 model_not_found        no profile line declares this model
+│   ├── RouteNotFoundError             404 not_found              no such path
+│   ├── MethodNotAllowedError          405 method_not_allowed     the path exists, the method does not
+│   └── InvalidAudioError              400 invalid_audio          the bytes do not decode to audio
+│       ├── EmptyFileError             400 empty_file             0 bytes were sent
+│       ├── NoAudioStreamError         400 no_audio_stream        a container without an audio track
+│       └── AudioTooShortError         400 audio_too_short        under 0.1 s of samples
+├── QueueFullError                     429 queue_full             at capacity now; try again soon
+├── ServiceUnavailableError            503 service_unavailable    no replica can take the work now
+├── OutOfDeviceMemoryError             500 gpu_oom                not even one chunk fits on the device
+└── ModelLoadError                     500 model_load_failed      raised at start, never per request
+
+An error crosses process borders by pickling: every constructor passes its fields to
+`super().__init__`, and `__str__` builds the sentence, so `pickle.loads(pickle.dumps(e))` is equal.
+The wire form (`{"error": {...}}`) is made in `api.errors`.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class TranscriptionError(Exception):
+    """Base of all errors here; raised itself only for an unexpected failure."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "server_error"  # the wire's `type`
+    code: ClassVar[str] = "internal_error"
+    retry_after_s: ClassVar[float | None] = None  # None: the same request would fail again
+
+    @property
+    def param(self) -> str | None:
+        """Name the request field at fault, where there is one."""
+        return None
+
+    def __str__(self) -> str:
+        return "The server had an error while processing the request."
+
+
+class InvalidRequestError(TranscriptionError):
+    """A request field holds something that cannot be acted on. Fields: param, reason."""
+
+    status = 400
+    kind = "invalid_request_error"
+    code = "invalid_value"
+
+    def __init__(self, param: str | None, reason: str) -> None:
+        super().__init__(param, reason)
+
+    @property
+    def param(self) -> str | None:
+        """Name the request field at fault."""
+        return self.args[0]  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class MissingFieldError(InvalidRequestError):
+    """A required field was not sent, or `file` was sent as text. Fields: param, reason."""
+
+    code = "missing_required_parameter"
+
+
+class InvalidMultipartError(InvalidRequestError):
+    """The body is not the form its Content-Type promises. Fields: param (None), reason."""
+
+    code = "invalid_multipart"
+
+
+class ModelNotFoundError(InvalidRequestError):
+    """A model that the running profile does not declare. Fields: model, declared models."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, model: str, declared: Sequence[str]) -> None:
+        Exception.__init__(self, model, tuple(declared))
+
+    @property
+    def param(self) -> str:
+        """Always `model`."""
+        return "model"
+
+    def __str__(self) -> str:
+        model, declared = self.args
+        return (
+            f"The model '{model}' is not served here. Available: {', '.join(declared)}. "
+            f"To serve it, add '- source: {model}' under 'models:' in the profile."
+        )
+
+
+class RouteNotFoundError(InvalidRequestError):
+    """No such path. Fields: param (None), reason."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path exists but not with this method. Fields: param (None), reason."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class InvalidAudioError(InvalidRequestError):
+    """The upload is not audio that can be decoded. Field: reason (a default is given)."""
+
+    code = "invalid_audio"
+
+    def __init__(
+        self, reason: str = "The audio file could not be decoded or its format is not supported."
+    ) -> None:
+        Exception.__init__(self, reason)
+
+    @property
+    def param(self) -> str:
+        """Always `file`."""
+        return "file"
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EmptyFileError(InvalidAudioError):
+    """The upload has 0 bytes."""
+
+    code = "empty_file"
+
+    def __init__(self, reason: str = "The uploaded file is empty (0 bytes).") -> None:
+        super().__init__(reason)
+
+
+class NoAudioStreamError(InvalidAudioError):
+    """The container holds no audio track (a silent video, a picture)."""
+
+    code = "no_audio_stream"
+
+    def __init__(self, reason: str = "The file holds no audio track.") -> None:
+        super().__init__(reason)
+
+
+class AudioTooShortError(InvalidAudioError):
+    """The upload decodes to less than the shortest audio accepted."""
+
+    code = "audio_too_short"
+
+    def __init__(
+        self, reason: str = "Audio file is too short. Minimum audio length is 0.1 seconds."
+    ) -> None:
+        super().__init__(reason)
+
+
+class QueueFullError(TranscriptionError):
+    """All queues are full; the same request will succeed once they drain."""
+
+    status = 429
+    kind = "rate_limit_error"
+    code = "queue_full"
+    retry_after_s = 2.0
+
+    def __str__(self) -> str:
+        return "The server is at capacity. Retry after the time in the Retry-After header."
+
+
+class ServiceUnavailableError(TranscriptionError):
+    """No replica can take the work now (starting, restarting, shutting down). Field: reason."""
+
+    status = 503
+    code = "service_unavailable"
+    retry_after_s = 5.0
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class OutOfDeviceMemoryError(TranscriptionError):
+    """One chunk alone does not fit into the device's free memory. Field: detail."""
+
+    code = "gpu_oom"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        return f"The device ran out of memory: {self.args[0]}"
+
+
+class ModelLoadError(TranscriptionError):
+    """A model cannot be found, downloaded or loaded. Fields: source, reason."""
+
+    code = "model_load_failed"
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+
+    def __str__(self) -> str:
+        source, reason = self.args
+        return f"The model '{source}' cannot be loaded: {reason}"

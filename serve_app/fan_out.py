@@ -1,0 +1,102 @@
+"""One request's chunks, out to the workers and back in the order of the audio.
+
+Slices of the file are pulled as room appears, so that a long file never lies decoded in memory;
+each chunk is on its way as soon as it is cut. Runs on one event loop; knows no Ray: the two
+callables do the work, in other processes or in this one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
+from serve_app.pipeline import Prepared
+
+Prepare = Callable[[DecodeCursor | None], Awaitable[Prepared]]
+TranscribeChunk = Callable[[Chunk, DecodeOptions], Awaitable[ChunkTranscript]]
+
+
+class FileTranscription:
+    """The run of one file through the graph. Iterate `chunks` once, and close it."""
+
+    def __init__(
+        self,
+        prepare: Prepare,
+        transcribe: TranscribeChunk,
+        options: DecodeOptions,
+        *,
+        max_in_flight: int,
+    ) -> None:
+        """Make a run.
+
+        Args:
+            prepare: decodes the slice at a cursor (None: the file's start) and cuts its chunks.
+            transcribe: decodes one chunk.
+            options: how; where the language is open, the first chunk's is used for the rest.
+            max_in_flight: chunks that may be on their way at once.
+        """
+        self.duration_s = 0.0  # of the audio decoded so far
+        self._prepare = prepare
+        self._transcribe = transcribe
+        self._options = options
+        self._max_in_flight = max_in_flight
+        self._cut: deque[Chunk] = deque()  # not on their way yet
+        self._running: deque[asyncio.Task[ChunkTranscript]] = deque()  # in the order of the audio
+        self._slice: asyncio.Task[Prepared] | None = None
+        self._cursor: DecodeCursor | None = None  # of the slice to pull next
+
+    async def chunks(self) -> AsyncIterator[ChunkTranscript]:
+        """Yield the chunks' transcripts in the order of the audio.
+
+        Leaving early, by an error or by closing the iterator, cancels everything under way.
+        """
+        try:
+            self._slice = asyncio.ensure_future(self._prepare(None))
+            while self._slice or self._cut or self._running:
+                self._send()
+                await self._next_event()
+                if self._slice and self._slice.done():
+                    self._take_slice(self._slice.result())
+                if self._running and self._running[0].done():
+                    transcript = self._running.popleft().result()
+                    if self._options.language is None:
+                        self._options = replace(self._options, language=transcript.language)
+                    yield transcript
+        finally:
+            await self._cancel()
+
+    def _send(self) -> None:
+        """Start as many chunks as may be under way; one alone while the language is unknown.
+
+        The next slice is pulled when every chunk of the last one is under way: it is decoded while
+        they are transcribed, and no more than one slice waits.
+        """
+        room = self._max_in_flight if self._options.language else 1
+        while self._cut and len(self._running) < room:
+            chunk = self._cut.popleft()
+            coroutine = self._transcribe(chunk, self._options)
+            self._running.append(asyncio.ensure_future(coroutine))
+        if self._cursor and self._slice is None and not self._cut:
+            self._slice = asyncio.ensure_future(self._prepare(self._cursor))
+            self._cursor = None
+
+    def _take_slice(self, prepared: Prepared) -> None:
+        self._cut.extend(prepared.chunks)
+        self.duration_s = prepared.duration_s
+        self._slice, self._cursor = None, prepared.cursor
+
+    async def _next_event(self) -> None:
+        """Wait until the slice under way is cut or the oldest chunk is done."""
+        awaited: set[asyncio.Task[Prepared] | asyncio.Task[ChunkTranscript]] = set()
+        if self._slice:
+            awaited.add(self._slice)
+        if self._running:
+            awaited.add(self._running[0])
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _cancel(self) -> None:
+        tasks = [*self._running, *([self._slice] if self._slice else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

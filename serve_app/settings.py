@@ -1,0 +1,105 @@
+"""The settings tree: what a profile may say, validated and closed.
+
+`AppSettings` is the `args:` of a Serve config (or the `key=value` arguments of `serve run`); a
+change to it restarts the app's replicas. `TranscriberUserConfig` is the `user_config:` of one
+WhisperTranscriber deployment; a change to it reaches live replicas. Nothing here reads the
+environment.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from serve_app.domain import WINDOW_S
+
+EMBEDDED = "embedded"  # the source that names the demo model inside this package
+
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Base of all parts of the tree: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VadSettings(Settings):
+    """How speech is told from silence. Defaults: faster-whisper's for batched decoding."""
+
+    threshold: float = Field(0.5, gt=0, lt=1)  # Silero's speech probability
+    min_speech_s: float = Field(0.0, ge=0)  # shorter speech is dropped
+    min_silence_s: float = Field(0.16, ge=0)  # a shorter pause does not end a span
+    speech_pad_s: float = Field(0.4, ge=0)  # kept on both sides of a span
+
+
+class AudioSettings(Settings):
+    """How much of a file is decoded at a time, so that a long one never lies in memory whole."""
+
+    # The first slice is short so that its chunks reach the model early.
+    first_slice_s: float = Field(60.0, ge=2 * WINDOW_S)
+    # Later slices: 300 s are 10 MB of samples and about 1.5 s of one core (decode and VAD).
+    slice_s: float = Field(300.0, ge=2 * WINDOW_S)
+
+
+class ModelSettings(Settings):
+    """One model that the app serves, in a WhisperTranscriber deployment of its own."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # names the deployment too
+    # A Hugging Face id, a faster-whisper size, a local directory, or `embedded`.
+    source: str
+    aliases: tuple[str, ...] = ()  # further names that requests may use
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compute_type: str = "auto"  # auto: float16 on cuda, int8 on cpu
+    cpu_threads: int = Field(0, ge=0)  # per worker; 0: the cores that Ray gave the replica
+    n_workers: PositiveInt = 1  # batches that run at the same time (CTranslate2 inter_threads)
+    beam_size: PositiveInt = 1
+    max_chunk_s: float = Field(WINDOW_S, gt=1, le=WINDOW_S)  # cut chunks no longer than this
+
+
+class AppSettings(Settings):
+    """The whole app. `model=SOURCE` is short for one entry in `models`."""
+
+    models: tuple[ModelSettings, ...] = Field(
+        (ModelSettings(name="demo", source=EMBEDDED, max_chunk_s=5.0),), min_length=1
+    )  # the first one answers requests that name none
+    audio: AudioSettings = AudioSettings()
+    vad: VadSettings = VadSettings()
+    # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
+    # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
+    # fill every worker.
+    max_chunks_in_flight: PositiveInt = 64
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_model(cls, values: Any) -> Any:
+        if not (isinstance(values, Mapping) and "model" in values):
+            return values
+        values = dict(values)
+        if "models" in values:
+            raise ValueError("Give either model=SOURCE or models=[...], not both.")
+        source = str(values.pop("model"))
+        return {**values, "models": [{"name": model_name(source), "source": source}]}
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "AppSettings":
+        names = [n for m in self.models for n in (m.name, *m.aliases)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Two models share a name or an alias: {sorted(names)}")
+        return self
+
+
+class TranscriberUserConfig(Settings):
+    """What can change on a live WhisperTranscriber replica."""
+
+    max_batch_size: PositiveInt = 16  # chunks
+    # The longest a lone chunk waits for company while a worker is free.
+    batch_wait_timeout_s: float = Field(0.0, ge=0, le=10)
+    revision: str | None = None  # of a Hugging Face source: branch, tag or commit
+
+
+def model_name(source: str) -> str:
+    """Derive a model's short name from its source: the last part of an id or a path."""
+    last = source.rstrip("/").rsplit("/", 1)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]", "-", last).lstrip("._-") or "model"
