@@ -2,10 +2,21 @@
 
 # No `from __future__ import annotations` here: Serve reads the builder's raw annotation to
 # validate its arguments.
+from ray import serve
 from ray.serve import Application
 
 from serve_app.deployments import AudioPreprocessor, Ingress, WhisperTranscriber
 from serve_app.settings import AppSettings, TranscriberUserConfig
+
+# Together the three fit a machine with two cores.
+# Requests wait inside the graph, where they can be batched, not in front of it.
+_ingress = serve.deployment(max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.25})(Ingress)
+# One slice runs, one waits its turn, so that the core does not idle between them.
+_preprocessor = serve.deployment(max_ongoing_requests=2, ray_actor_options={"num_cpus": 0.75})(
+    AudioPreprocessor
+)
+# Four batches of the default size: what does not run yet waits in the gate, in the fair order.
+_transcriber = serve.deployment(max_ongoing_requests=64)(WhisperTranscriber)
 
 
 def app(args: AppSettings) -> Application:
@@ -15,9 +26,11 @@ def app(args: AppSettings) -> Application:
     """
     user_config = TranscriberUserConfig().model_dump()
     transcribers = {
-        model.name: WhisperTranscriber.options(
-            name=f"WhisperTranscriber-{model.name}", user_config=user_config
+        model.name: _transcriber.options(
+            name=f"WhisperTranscriber-{model.name}",
+            ray_actor_options={"num_cpus": 1, "num_gpus": 1 if model.device == "cuda" else 0},
+            user_config=user_config,
         ).bind(model)
         for model in args.models
     }
-    return Ingress.bind(args, AudioPreprocessor.bind(), transcribers)
+    return _ingress.bind(args, _preprocessor.bind(), transcribers)

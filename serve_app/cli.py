@@ -59,9 +59,8 @@ def demo(port: int | None) -> None:
     click.echo(f"\ntranscript:       {answer}")
     click.echo(f"reference:        {reference}")
     click.echo(f"word error rate:  {_word_error_rate(reference, answer):.1%}")
-    click.echo(
-        f"real-time factor: {took_s / duration_s:.3f} ({duration_s:.1f} s of audio in {took_s:.2f} s)"
-    )
+    click.echo(f"audio:            {duration_s:.1f} s, answered in {took_s:.2f} s")
+    click.echo(f"real-time factor: {took_s / duration_s:.3f}")
 
 
 def profile_path(profile: str) -> Path:
@@ -112,7 +111,7 @@ def _running(profile: str, port: int | None) -> Iterator[str]:
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     began_s = time.monotonic()
-    state = "Ray and Serve"
+    state = ""
     while (elapsed_s := time.monotonic() - began_s) < START_TIMEOUT_S:
         if process.poll() is not None:
             raise click.ClickException(f"The graph did not start:\n{log.read_text()[-4000:]}")
@@ -120,11 +119,13 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -
         if ready:
             click.echo(f"[{elapsed_s:5.1f} s] ready")
             return
-        if now != state or elapsed_s < 1:
-            state = now or state
+        if now != state:
+            state = now
             click.echo(f"[{elapsed_s:5.1f} s] starting {state}")
         time.sleep(0.5)
-    raise click.ClickException(f"Not ready after {START_TIMEOUT_S:.0f} s.\n{log.read_text()[-4000:]}")
+    raise click.ClickException(
+        f"Not ready after {START_TIMEOUT_S:.0f} s.\n{log.read_text()[-4000:]}"
+    )
 
 
 def _readiness(url: str) -> tuple[bool, str]:
@@ -132,7 +133,7 @@ def _readiness(url: str) -> tuple[bool, str]:
     try:
         answer = requests.get(f"{url}/ready", timeout=5)
     except requests.RequestException:
-        return False, ""
+        return False, "Ray and Serve"
     if answer.ok:
         return True, ""
     try:
@@ -159,9 +160,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _post(url: str, clip: Path) -> str:
     with clip.open("rb") as file:
-        answer = requests.post(
-            f"{url}/v1/audio/transcriptions", files={"file": file}, timeout=120
-        )
+        answer = requests.post(f"{url}/v1/audio/transcriptions", files={"file": file}, timeout=120)
     body: dict[str, Any] = answer.json()
     if not answer.ok:
         raise click.ClickException(body["error"]["message"])

@@ -45,8 +45,6 @@ logger = logging.getLogger("ray.serve")
 READY_TIMEOUT_S = 1.0  # a deployment that does not answer within this has no replica yet
 
 
-# One slice runs, one waits its turn, so that the core does not idle between them.
-@serve.deployment(max_ongoing_requests=2)
 class AudioPreprocessor:
     """Decodes audio, finds speech, cuts chunks: one core per replica, one slice at a time."""
 
@@ -76,7 +74,6 @@ class AudioPreprocessor:
         pipeline.prepare(sample, None, options, self._detector)
 
 
-@serve.deployment(max_ongoing_requests=64)
 class WhisperTranscriber:
     """Runs one model; batches the chunks of many requests."""
 
@@ -142,14 +139,14 @@ class WhisperTranscriber:
 
     def _load(self, revision: str | None) -> WhisperEngine:
         directory = models.locate_model(self._model.source, revision)
-        n_cores = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)) or 1
+        resources = ray.get_runtime_context().get_assigned_resources()
+        n_cores = max(1, int(resources.get("CPU", 1)))
         engine = WhisperEngine(directory, self._model, n_cores=n_cores)
         self._ready_s = _timed(lambda: pipeline.warm_up(engine))
         logger.info("model %s is loaded from %s", self._model.name, directory)
         return engine
 
 
-@serve.deployment(max_ongoing_requests=256)
 @serve.ingress()
 class Ingress:
     """The two doors, HTTP and Python handles, and the owner of each request's chunks."""
@@ -206,11 +203,15 @@ class Ingress:
 
         async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
             options = pipeline.prepare_options(self._settings, model, is_first=cursor is None)
-            return await _call(self._preprocessor.prepare, data, cursor, options)
+            prepared: pipeline.Prepared = await _call(
+                self._preprocessor.prepare, data, cursor, options
+            )
+            return prepared
 
         async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
             job = ChunkJob(chunk=chunk, options=options, request_id=request_id)
-            return await _call(transcriber.transcribe_chunk, job)
+            made: ChunkTranscript = await _call(transcriber.transcribe_chunk, job)
+            return made
 
         return FileTranscription(
             prepare,

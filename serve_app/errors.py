@@ -1,20 +1,19 @@
 """Every error a caller can get, as one tree. Each class owns its HTTP status and its code.
 
-TranscriptionError                     500 internal_error         something broke that should not have
-├── InvalidRequestError                400 invalid_value          a field's value is not acceptable
-│   ├── MissingFieldError              400 missing_required_parameter
-│   ├── InvalidMultipartError          400 invalid_multipart      the form cannot be parsed
-│   ├── ModelNotFoundError             404 model_not_found        no profile line declares this model
-│   ├── RouteNotFoundError             404 not_found              no such path
-│   ├── MethodNotAllowedError          405 method_not_allowed     the path exists, the method does not
-│   └── InvalidAudioError              400 invalid_audio          the bytes do not decode to audio
-│       ├── EmptyFileError             400 empty_file             0 bytes were sent
-│       ├── NoAudioStreamError         400 no_audio_stream        a container without an audio track
-│       └── AudioTooShortError         400 audio_too_short        under 0.1 s of samples
-├── QueueFullError                     429 queue_full             at capacity now; try again soon
-├── ServiceUnavailableError            503 service_unavailable    no replica can take the work now
-├── OutOfDeviceMemoryError             500 gpu_oom                not even one chunk fits on the device
-└── ModelLoadError                     500 model_load_failed      raised at start, never per request
+TranscriptionError                 500 internal_error     something broke that should not have
+├── InvalidRequestError            400 invalid_value      a field's value is not acceptable
+│   ├── MissingFieldError          400 missing_required_parameter
+│   ├── InvalidMultipartError      400 invalid_multipart  the form cannot be parsed
+│   ├── ModelNotFoundError         404 model_not_found    the profile does not declare this model
+│   ├── RouteNotFoundError         404 not_found          no such path
+│   ├── MethodNotAllowedError      405 method_not_allowed the path exists, the method does not
+│   └── InvalidAudioError          400 invalid_audio      the bytes do not decode to audio
+│       ├── EmptyFileError         400 empty_file         0 bytes were sent
+│       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
+│       └── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
+├── QueueFullError                 429 queue_full         at capacity now; try again soon
+├── ServiceUnavailableError        503 service_unavailable no replica can take the work now
+└── ModelLoadError                 500 model_load_failed  raised at start, never per request
 
 An error crosses process borders by pickling: every constructor passes its fields to
 `super().__init__`, and `__str__` builds the sentence, so `pickle.loads(pickle.dumps(e))` is equal.
@@ -181,18 +180,6 @@ class ServiceUnavailableError(TranscriptionError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class OutOfDeviceMemoryError(TranscriptionError):
-    """One chunk alone does not fit into the device's free memory. Field: detail."""
-
-    code = "gpu_oom"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-
-    def __str__(self) -> str:
-        return f"The device ran out of memory: {self.args[0]}"
 
 
 class ModelLoadError(TranscriptionError):

@@ -7,7 +7,7 @@ callables do the work, in other processes or in this one.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 
 from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
@@ -46,14 +46,14 @@ class FileTranscription:
         self._slice: asyncio.Task[Prepared] | None = None
         self._cursor: DecodeCursor | None = None  # of the slice to pull next
 
-    async def chunks(self) -> AsyncIterator[ChunkTranscript]:
+    async def chunks(self) -> AsyncGenerator[ChunkTranscript]:
         """Yield the chunks' transcripts in the order of the audio.
 
         Leaving early, by an error or by closing the iterator, cancels everything under way.
         """
         try:
             self._slice = asyncio.ensure_future(self._prepare(None))
-            while self._slice or self._cut or self._running:
+            while self._slice or self._cursor or self._cut or self._running:
                 self._send()
                 await self._next_event()
                 if self._slice and self._slice.done():

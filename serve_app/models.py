@@ -71,5 +71,5 @@ def _download(source: str, revision: str | None) -> Path:
 
     try:
         return Path(download_model(source, revision=revision))
-    except Exception as error:  # noqa: BLE001 - the hub client raises many unrelated types
+    except Exception as error:  # the hub client raises many unrelated types
         raise ModelLoadError(source, f"{type(error).__name__}: {error}") from error

@@ -11,7 +11,7 @@ import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from serve_app.stages.batching import next_batch
 
@@ -143,8 +143,10 @@ class Gate(Generic[Job, Outcome]):
             begun = asyncio.create_task(self._begun.wait())
             for waiting in batch:
                 waiting.task = asyncio.create_task(self._run(waiting))
-            ended = asyncio.gather(*(w.task for w in batch if w.task), return_exceptions=True)
-            await asyncio.wait({begun, ended}, return_when=asyncio.FIRST_COMPLETED)
+            tasks = [waiting.task for waiting in batch if waiting.task]
+            ended = asyncio.gather(*tasks, return_exceptions=True)
+            either: list[asyncio.Future[Any]] = [begun, ended]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._begun.is_set():  # every job was given up before the batch began
                 begun.cancel()
                 self._free_worker()

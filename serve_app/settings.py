@@ -59,7 +59,7 @@ class ModelSettings(Settings):
 
 
 class AppSettings(Settings):
-    """The whole app. `model=SOURCE` is short for one entry in `models`."""
+    """The whole app. `model=SOURCE` (and `device=cuda`) is short for one entry in `models`."""
 
     models: tuple[ModelSettings, ...] = Field(
         (ModelSettings(name="demo", source=EMBEDDED, max_chunk_s=5.0),), min_length=1
@@ -80,7 +80,10 @@ class AppSettings(Settings):
         if "models" in values:
             raise ValueError("Give either model=SOURCE or models=[...], not both.")
         source = str(values.pop("model"))
-        return {**values, "models": [{"name": model_name(source), "source": source}]}
+        model = {"name": model_name(source), "source": source}
+        if "device" in values:
+            model["device"] = values.pop("device")
+        return {**values, "models": [model]}
 
     @model_validator(mode="after")
     def _check_names(self) -> "AppSettings":

@@ -98,4 +98,6 @@ def _choice(form: FormData, name: str, default: Choice) -> Choice:
         return default if value is None else kind(value)
     except ValueError:
         allowed = ", ".join(kind)
-        raise InvalidRequestError(name, f"{name} must be one of {allowed}; got {value!r}.") from None
+        raise InvalidRequestError(
+            name, f"{name} must be one of {allowed}; got {value!r}."
+        ) from None

@@ -214,9 +214,7 @@ def has_failed(made: ChunkTranscript, options: DecodeOptions) -> bool:
     )
 
 
-def better(
-    one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions
-) -> ChunkTranscript:
+def better(one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions) -> ChunkTranscript:
     """Return the better of two failed attempts: not repetitive first, then the more probable."""
 
     def rank(made: ChunkTranscript) -> tuple[bool, float]:

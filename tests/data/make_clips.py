@@ -1,4 +1,4 @@
-"""Make the speech clips of this folder, and the sample clip of the package, with espeak-ng and flite.
+"""Make the speech clips of this folder and the package's sample, with espeak-ng and flite.
 
 In: nothing but the tables below. Out: `*.flac` (16 kHz mono) and `refs.tsv` beside this file, and
 `serve_app/assets/sample/sample.flac` with its reference text. Run by hand when a table changes:
@@ -34,22 +34,9 @@ class Clip:
     words_per_minute: int = 150  # espeak-ng only
 
 
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 DIGITS = tuple(
-    Clip(name=f"digit-{n}", voice=voice, utterances=(word,))
-    for n, (word, voice) in enumerate(
-        [
-            ("zero", "en-us"),
-            ("one", "en-us"),
-            ("two", "en-us"),
-            ("three", "en-us"),
-            ("four", "en-us"),
-            ("five", "en-us"),
-            ("six", "en-us"),
-            ("seven", "en-us"),
-            ("eight", "en-us"),
-            ("nine", "en-us"),
-        ]
-    )
+    Clip(name=f"digit-{n}", voice="en-us", utterances=(word,)) for n, word in enumerate(WORDS)
 )
 
 PHRASES = (

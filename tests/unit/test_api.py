@@ -1,0 +1,147 @@
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.api import create_app
+from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest
+from serve_app.errors import InvalidAudioError, QueueFullError
+
+PATH = "/v1/audio/transcriptions"
+
+
+class Service:
+    """Answers with the length of what it got; keeps the request; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.request: TranscriptionRequest | None = None
+        self.error: Exception | None = None
+        self.waiting: list[str] = []
+
+    async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
+        self.request = request
+        if self.error:
+            raise self.error
+        return Transcript(text=f"{len(audio)} bytes", language="en", duration_s=1.0, model="m")
+
+    async def waiting_for(self) -> list[str]:
+        return self.waiting
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def client(service: Service) -> TestClient:
+    return TestClient(create_app(service), raise_server_exceptions=False)
+
+
+def test_a_file_is_answered_with_its_transcript(client: TestClient) -> None:
+    answer = client.post(PATH, files={"file": b"abc"})
+    assert answer.status_code == 200
+    assert answer.json()["text"] == "3 bytes"
+
+
+def test_every_field_reaches_the_service(client: TestClient, service: Service) -> None:
+    fields = {
+        "model": "demo",
+        "language": "tr",
+        "prompt": "Ankara",
+        "temperature": "0.2",
+        "response_format": "text",
+    }
+    answer = client.post(PATH, files={"file": b"abc"}, data=fields)
+    assert answer.text == "3 bytes\n"
+    assert service.request == TranscriptionRequest(
+        model="demo",
+        language="tr",
+        prompt="Ankara",
+        temperature=0.2,
+        response_format=ResponseFormat.TEXT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "code", "param"),
+    [
+        ({"data": {"model": "m"}}, "invalid_multipart", None),
+        ({"files": {"other": b"x"}}, "missing_required_parameter", "file"),
+        ({"files": {"x": b"x"}, "data": {"file": "a"}}, "missing_required_parameter", "file"),
+        ({"files": {"file": b""}}, "empty_file", "file"),
+        (
+            {"files": {"file": b"x"}, "data": {"response_format": "xml"}},
+            *("invalid_value", "response_format"),
+        ),
+        (
+            {"files": {"file": b"x"}, "data": {"temperature": "hot"}},
+            *("invalid_value", "temperature"),
+        ),
+        (
+            {"files": {"file": b"x"}, "data": {"temperature": "NaN"}},
+            *("invalid_value", "temperature"),
+        ),
+        ({"files": {"file": b"x", "model": b"y"}}, "invalid_value", "model"),
+        (
+            {"content": b"no form", "headers": {"content-type": "multipart/form-data"}},
+            *("invalid_multipart", None),
+        ),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            *("invalid_multipart", None),
+        ),
+    ],
+)
+def test_a_bad_form_is_refused_in_openais_shape(
+    client: TestClient, form: dict[str, object], code: str, param: str | None
+) -> None:
+    answer = client.post(PATH, **form)  # type: ignore[arg-type]
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)
+
+
+def test_an_unknown_format_names_the_known_ones(client: TestClient) -> None:
+    answer = client.post(PATH, files={"file": b"x"}, data={"response_format": "xml"})
+    assert all(name in answer.json()["error"]["message"] for name in ResponseFormat)
+
+
+def test_the_services_error_becomes_its_status(client: TestClient, service: Service) -> None:
+    service.error = InvalidAudioError()
+    answer = client.post(PATH, files={"file": b"x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_audio")
+
+
+def test_a_full_queue_says_when_to_come_back(client: TestClient, service: Service) -> None:
+    service.error = QueueFullError()
+    answer = client.post(PATH, files={"file": b"x"})
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 120
+
+
+def test_an_unexpected_error_tells_nothing_and_is_not_to_be_retried(
+    client: TestClient, service: Service
+) -> None:
+    service.error = ZeroDivisionError("secret detail")
+    answer = client.post(PATH, files={"file": b"x"})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "secret" not in answer.text
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_an_unknown_path_and_a_wrong_method_have_the_same_envelope(client: TestClient) -> None:
+    unknown, wrong = client.get("/v1/nothing"), client.get(PATH)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+
+
+def test_health_is_up_while_ready_still_waits(client: TestClient, service: Service) -> None:
+    service.waiting = ["WhisperTranscriber-demo"]
+    assert client.get("/health").status_code == 200
+    answer = client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.json()["waiting_for"] == ["WhisperTranscriber-demo"]
+    service.waiting = []
+    assert client.get("/ready").status_code == 200

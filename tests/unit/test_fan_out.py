@@ -1,0 +1,120 @@
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
+from serve_app.fan_out import FileTranscription
+from serve_app.pipeline import Prepared
+from tests.fakes import transcript
+
+
+class Graph:
+    """Slices of numbered chunks, and a transcriber that can be slow for some of them."""
+
+    def __init__(self, slices: Sequence[Sequence[int]], delays_s: dict[int, float] | None = None):
+        self.slices = slices
+        self.delays_s = delays_s or {}
+        self.prepared = 0
+        self.running = self.most_running = 0
+        self.cancelled: list[int] = []
+        self.languages: dict[int, str | None] = {}
+
+    async def prepare(self, cursor: DecodeCursor | None) -> Prepared:
+        index = cursor.start_sample if cursor else 0
+        self.prepared += 1
+        await asyncio.sleep(0.001)
+        is_last = index + 1 == len(self.slices)
+        return Prepared(
+            chunks=tuple(Chunk(pcm=np.array([i], np.int16), spans=()) for i in self.slices[index]),
+            cursor=None if is_last else DecodeCursor(start_sample=index + 1),
+            duration_s=60.0 * (index + 1),
+            decode_s=0.0,
+            vad_s=0.0,
+        )
+
+    async def transcribe(self, chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
+        number = int(chunk.pcm[0])
+        self.languages[number] = options.language
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await asyncio.sleep(self.delays_s.get(number, 0.001))
+        except asyncio.CancelledError:
+            self.cancelled.append(number)
+            raise
+        finally:
+            self.running -= 1
+        if number < 0:
+            raise RuntimeError("planted")
+        return transcript(str(number), language="tr")
+
+
+def run_of(graph: Graph, *, language: str | None = "en", limit: int = 4) -> FileTranscription:
+    options = DecodeOptions(language=language)
+    return FileTranscription(graph.prepare, graph.transcribe, options, max_in_flight=limit)
+
+
+async def texts(run: FileTranscription) -> list[str]:
+    return [made.text async for made in run.chunks()]
+
+
+async def test_chunks_come_in_the_order_of_the_audio_though_they_finish_in_another() -> None:
+    run = run_of(Graph([[0, 1, 2], [3, 4], [], [5]], {0: 0.05, 3: 0.03}))
+    assert await texts(run) == ["0", "1", "2", "3", "4", "5"]
+    assert run.duration_s == 240.0
+
+
+async def test_no_more_chunks_are_under_way_than_allowed() -> None:
+    graph = Graph([list(range(20))])
+    await texts(run_of(graph, limit=3))
+    assert graph.most_running == 3
+
+
+async def test_slices_are_pulled_no_faster_than_chunks_are_sent() -> None:
+    graph = Graph([[i, i + 1] for i in range(0, 100, 2)], {0: 0.05})
+    async with aclosing(run_of(graph, limit=4).chunks()) as chunks:
+        await anext(chunks)
+        assert graph.prepared <= 4
+
+
+async def test_the_first_chunk_is_yielded_before_the_file_is_decoded() -> None:
+    graph = Graph([[i] for i in range(50)])
+    async with aclosing(run_of(graph).chunks()) as chunks:
+        assert (await anext(chunks)).text == "0"
+        assert graph.prepared < 50
+
+
+async def test_an_open_language_is_taken_from_the_first_chunk_for_all_others() -> None:
+    graph = Graph([[0, 1, 2], [3]])
+    await texts(run_of(graph, language=None))
+    assert graph.languages == {0: None, 1: "tr", 2: "tr", 3: "tr"}
+
+
+async def test_a_given_language_holds_nothing_up() -> None:
+    graph = Graph([[0, 1, 2]])
+    await texts(run_of(graph, language="en"))
+    assert graph.most_running == 3
+
+
+async def test_leaving_early_cancels_everything_under_way() -> None:
+    graph = Graph([[0, 1, 2, 3]], {1: 60, 2: 60, 3: 60})
+    async with aclosing(run_of(graph).chunks()) as chunks:
+        await anext(chunks)
+    assert graph.cancelled == [1, 2, 3]
+    assert graph.running == 0
+
+
+async def test_a_failed_chunk_ends_the_run_and_cancels_the_others() -> None:
+    graph = Graph([[0, -1, 2, 3]], {2: 60, 3: 60})
+    with pytest.raises(RuntimeError, match="planted"):
+        await texts(run_of(graph))
+    assert graph.cancelled == [2, 3]
+
+
+async def test_a_file_without_speech_gives_no_chunks() -> None:
+    run = run_of(Graph([[]]))
+    assert await texts(run) == []
+    assert run.duration_s == 60.0

@@ -1,0 +1,125 @@
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from serve_app import pipeline
+from serve_app.domain import ChunkTranscript, DecodeCursor, DecodeOptions, TranscriptionRequest
+from serve_app.errors import InvalidAudioError, TranscriptionError
+from serve_app.settings import AppSettings, ModelSettings, VadSettings
+from serve_app.stages.vad import SpeechDetector
+from tests.clips import encode, join, noise, silence, speech
+from tests.fakes import EchoEngine, job, transcript
+
+OPTIONS = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=30, vad=VadSettings())
+
+
+def prepare_all(
+    data: bytes, options: pipeline.PrepareOptions, detector: SpeechDetector
+) -> list[pipeline.Prepared]:
+    slices = [pipeline.prepare(data, None, options, detector)]
+    while (cursor := slices[-1].cursor) is not None:
+        slices.append(pipeline.prepare(data, cursor, options, detector))
+    return slices
+
+
+def test_speech_becomes_chunks_that_hold_just_its_samples(detector: SpeechDetector) -> None:
+    pcm = np.concatenate([silence(3), join("light"), silence(3)])
+    prepared = pipeline.prepare(encode(pcm), None, OPTIONS, detector)
+    [chunk] = prepared.chunks
+    [span] = chunk.spans
+    assert (prepared.cursor, prepared.duration_s) == (None, len(pcm) / 16000)
+    assert 2.4 < span.start_s < 3.1
+    start = round(span.start_s * 16000)
+    assert np.array_equal(chunk.pcm, pcm[start : start + len(chunk.pcm)])
+
+
+@pytest.mark.parametrize("pcm", [silence(2), noise(2)], ids=["silence", "noise"])
+def test_audio_without_speech_gives_no_chunks(pcm: np.ndarray, detector: SpeechDetector) -> None:
+    assert pipeline.prepare(encode(pcm), None, OPTIONS, detector).chunks == ()
+
+
+def test_no_chunk_is_longer_than_the_model_allows(detector: SpeechDetector) -> None:
+    options = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=5, vad=VadSettings())
+    prepared = pipeline.prepare(encode(speech(40)), None, options, detector)
+    assert len(prepared.chunks) >= 8
+    assert all(chunk.duration_s <= 5.001 for chunk in prepared.chunks)
+
+
+def test_a_file_in_slices_gives_all_the_speech_of_the_file_once(detector: SpeechDetector) -> None:
+    data = encode(speech(300))
+    [whole] = prepare_all(data, OPTIONS, detector)
+    sliced_options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadSettings())
+    sliced = prepare_all(data, sliced_options, detector)
+    assert len(sliced) > 4
+    assert sliced[-1].duration_s == whole.duration_s
+    spans = [s for p in sliced for c in p.chunks for s in c.spans]
+    assert all(a.end_s <= b.start_s for a, b in pairwise(spans))
+    speech_s = sum(s.duration_s for c in whole.chunks for s in c.spans)
+    assert sum(s.duration_s for s in spans) == pytest.approx(speech_s, rel=0.01)
+
+
+def test_bytes_that_are_no_audio_are_refused(detector: SpeechDetector) -> None:
+    with pytest.raises(InvalidAudioError):
+        pipeline.prepare(b"not audio at all", None, OPTIONS, detector)
+
+
+def test_the_first_slice_is_short_and_later_ones_long() -> None:
+    settings = AppSettings()
+    [model] = settings.models
+    first = pipeline.prepare_options(settings, model, is_first=True)
+    later = pipeline.prepare_options(settings, model, is_first=False)
+    assert (first.max_slice_s, later.max_slice_s) == (60, 300)
+    assert first.max_chunk_s == model.max_chunk_s
+
+
+def test_a_requests_fields_reach_the_decode_options() -> None:
+    request = TranscriptionRequest(language="en", prompt="hi", temperature=0.4)
+    model = ModelSettings(name="m", source="s", beam_size=5)
+    assert pipeline.decode_options(request, model) == DecodeOptions(
+        language="en", prompt="hi", temperatures=(0.4,), beam_size=5
+    )
+
+
+def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:
+    engine = EchoEngine(fails_on=lambda value: value == 3)
+    outcomes = pipeline.transcribe_batch(engine, [job(i) for i in range(8)])
+    assert isinstance(outcomes[3], RuntimeError)
+    rest = [o.text for o in outcomes if isinstance(o, ChunkTranscript)]
+    assert rest == ["0", "1", "2", "4", "5", "6", "7"]
+
+
+async def test_a_failed_attempt_is_submitted_again_until_it_is_accepted() -> None:
+    submitted = []
+
+    async def submit(item: pipeline.ChunkJob) -> pipeline.Outcome:
+        submitted.append(item)
+        return transcript("done") if len(submitted) == 3 else job(len(submitted))
+
+    assert (await pipeline.transcribe_chunk(submit, job(0))).text == "done"
+    assert [int(j.chunk.pcm[0]) for j in submitted] == [0, 1, 2]
+
+
+async def test_an_unexpected_error_of_a_chunk_is_not_shown_to_its_caller() -> None:
+    async def submit(_: pipeline.ChunkJob) -> pipeline.Outcome:
+        return ZeroDivisionError("secret")
+
+    with pytest.raises(TranscriptionError) as caught:
+        await pipeline.transcribe_chunk(submit, job(0))
+    assert "secret" not in str(caught.value)
+
+
+def test_warming_up_fails_where_the_engine_cannot_decode() -> None:
+    pipeline.warm_up(EchoEngine())
+    with pytest.raises(TranscriptionError):
+        pipeline.warm_up(EchoEngine(fails_on=lambda _: True))
+
+
+def test_a_prepared_slice_crosses_a_process_border(detector: SpeechDetector) -> None:
+    options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadSettings())
+    prepared = pipeline.prepare(encode(speech(70)), None, options, detector)
+    copy: pipeline.Prepared = pickle.loads(pickle.dumps(prepared))
+    assert isinstance(copy.cursor, DecodeCursor)
+    assert copy.cursor == prepared.cursor
+    assert [len(c.pcm) for c in copy.chunks] == [len(c.pcm) for c in prepared.chunks]
