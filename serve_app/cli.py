@@ -132,6 +132,8 @@ def _readiness(url: str) -> tuple[bool, str]:
     """Return whether the graph is ready and, where it is not, what it waits for."""
     try:
         answer = requests.get(f"{url}/ready", timeout=5)
+    except requests.Timeout:
+        return False, "Ingress"
     except requests.RequestException:
         return False, "Ray and Serve"
     if answer.ok:

@@ -75,6 +75,8 @@ _OPEN_OPTIONS = {
     "max_probe_packets": "4",
 }
 
+_MAX_JUMP_S = 0.01  # of a timestamp; Matroska and FLV round them to 1 ms
+
 _READ_BYTES = 1 << 16  # per call from FFmpeg into Python, which takes the GIL
 
 
@@ -259,17 +261,18 @@ def _sets_up_decoder(packet: Packet[AudioStream]) -> bool:
 def _decode_slice(view: memoryview, cursor: DecodeCursor, n_max: int) -> tuple[DecodedSlice, int]:
     """Decode one slice; return it and the number of packets that did not decode.
 
-    A seek is tried first. The end of the file is believed only from a reading that began at its
-    start: after a seek FFmpeg ends at the first link of a chained ogg, say.
+    A seek is tried first. Its packets are believed only in a sound file, and the end of the file
+    never: after a seek FFmpeg ends at the first link of a chained ogg, say.
     """
-    for find in (_seek_packets, _skip_packets) if cursor.warmup.identity else (_skip_packets,):
+    may_seek = cursor.warmup.identity and cursor.anchor.identity
+    for find in (_seek_packets, _skip_packets) if may_seek else (_skip_packets,):
         with _open(view) as container:
             packets = find(container, _audio_stream(container), cursor.warmup)
             if packets is None:
                 continue
             builder = _SliceBuilder(cursor, n_max)
             n_bad = _decode_packets(builder, packets)
-        if builder.is_full or find is _skip_packets:
+        if find is _skip_packets or (builder.is_full and builder.is_sound):
             break
     return builder.build(), n_bad
 
@@ -283,6 +286,7 @@ def _decode_packets(builder: _SliceBuilder, packets: _Packets) -> int:
             builder.add(index, packet, packet.decode())
         except (av.FFmpegError, ValueError):
             n_bad += 1
+            builder.is_sound = False
         n_barren = 0 if builder.n_decoded > n_before else n_barren + 1
         if builder.is_full or n_barren > _MAX_BARREN_PACKETS:
             break
@@ -377,8 +381,10 @@ class _SliceBuilder:
         self._n_kept = 0
         self._anchors = list(dict.fromkeys([cursor.warmup, cursor.anchor]))
         self._next_anchor_sample: int | None = None
-        # A seek would jump over the packet that sets up the decoder.
-        self._may_seek = cursor.anchor.packet == 0 or cursor.anchor.identity is not None
+        self._lag_s: float | None = None  # of the samples' count behind the timestamps
+        # False after damage, where FFmpeg finds other packets if it seeks, and after a packet that
+        # sets up the decoder, which a seek would jump over.
+        self.is_sound = cursor.anchor.packet == 0 or cursor.anchor.identity is not None
         self.n_decoded = 0  # samples at the track's own rate, those thrown away included
 
     @property
@@ -389,7 +395,7 @@ class _SliceBuilder:
     def add(self, index: int, packet: Packet[AudioStream], frames: list[AudioFrame]) -> None:
         """Take the frames that the decoder gave for one packet."""
         if _sets_up_decoder(packet):
-            self._may_seek = False
+            self.is_sound = False
         if index < self._cursor.anchor.packet:
             return
         for i, frame in enumerate(frames):
@@ -397,6 +403,7 @@ class _SliceBuilder:
                 continue
             run = self._run_for(frame)
             if i == 0:
+                self._check_timestamp(run, packet)
                 self._note_anchor(run, index, packet)
             self._keep(run, run.push(frame))
             self.n_decoded += frame.samples
@@ -429,12 +436,23 @@ class _SliceBuilder:
         self._run = _Run(frame, start, n_decoded)
         return self._run
 
+    def _check_timestamp(self, run: _Run, packet: Packet[AudioStream]) -> None:
+        """See whether timestamps advance as the samples do: a jump tells of damage."""
+        if not self.is_sound or packet.pts is None or packet.time_base is None:
+            return
+        here = run.decoded_sample
+        lag_s = packet.pts * float(packet.time_base) - here / SAMPLE_RATE
+        # In the first second decoders still drop their delay.
+        if self._lag_s is None or here < SAMPLE_RATE:
+            self._lag_s = lag_s
+        self.is_sound = abs(lag_s - self._lag_s) < _MAX_JUMP_S
+
     def _note_anchor(self, run: _Run, index: int, packet: Packet[AudioStream]) -> None:
         here = run.decoded_sample
         if self._next_anchor_sample is None:  # the cursor's own anchor
             self._next_anchor_sample = here + _ANCHOR_STEP
         elif here >= self._next_anchor_sample and index >= self._anchors[-1].packet + 2:
-            self._anchors.append(run.anchor(index, packet, may_seek=self._may_seek))
+            self._anchors.append(run.anchor(index, packet, may_seek=self.is_sound))
             self._next_anchor_sample = here + _ANCHOR_STEP
 
     def _keep(self, run: _Run, ready: NDArray[np.int16]) -> None:

@@ -154,7 +154,8 @@ def test_a_python_caller_catches_typed_errors(graph: Graph) -> None:
 
 def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str) -> None:
     settings = AppSettings.model_validate({"model": str(tmp_path)})
-    serve.run(app(settings), name="broken", route_prefix="/broken", _blocking=False)
+    broken = serve.RunTarget(app(settings), name="broken", route_prefix="/broken")
+    serve.run_many([broken], wait_for_applications_running=False)
     try:
         _wait(lambda: requests.get(f"{graph.url}/broken/health", timeout=10).ok)
         answer = requests.get(f"{graph.url}/broken/ready", timeout=30)

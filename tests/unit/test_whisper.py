@@ -77,7 +77,7 @@ def test_the_embedded_model_hears_its_clips(engine: WhisperEngine) -> None:
 
 
 def test_a_chunk_gives_the_same_tokens_alone_and_among_others(engine: WhisperEngine) -> None:
-    names = sorted(references())
+    names = sorted(references())[::3]
     together = engine.transcribe([job_of(name) for name in names])
     for name, made in zip(names, together, strict=True):
         [alone] = engine.transcribe([job_of(name)])
