@@ -6,8 +6,9 @@ chunk (0 = the chunk's first sample); fields say which.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from serve_app.errors import InvalidRequestError
 
 SAMPLE_RATE = 16_000  # Hz; Whisper's and Silero's only rate
 WINDOW_S = 30.0  # Whisper's encoder window: no chunk is longer
+MAX_TOKENS = 448  # of prompt and text together: the length of Whisper's position table
 
 # Temperatures tried in turn when `temperature` is 0: openai/whisper transcribe.py.
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -28,6 +30,28 @@ class ResponseFormat(StrEnum):
     TEXT = "text"
 
 
+class Task(StrEnum):
+    """What to write down: the words as spoken, or their English translation."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VadOptions:
+    """How speech is told from silence. Defaults: faster-whisper's for batched decoding."""
+
+    threshold: float = 0.5  # Silero's speech probability
+    min_speech_s: float = 0.0  # shorter speech is dropped
+    min_silence_s: float = 0.16  # a shorter pause does not end a span
+    speech_pad_s: float = 0.4  # kept on both sides of a span
+
+    def __post_init__(self) -> None:
+        _check_range("threshold", self.threshold, 0.01, 0.99)
+        for name in ("min_speech_s", "min_silence_s", "speech_pad_s"):
+            _check_range(name, getattr(self, name), 0.0, 60.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TranscriptionRequest:
     """What one caller asks for. Building one validates it.
@@ -37,21 +61,70 @@ class TranscriptionRequest:
     """
 
     model: str | None = None  # None: the profile's first model
-    language: str | None = None  # None: detect
+    task: Task = Task.TRANSCRIBE
+    language: str | None = None  # a code, a name or a BCP-47 tag; None: detect on the first chunk
+    multilingual: bool = False  # detect on every chunk
     prompt: str | None = None  # text that steers spelling and style, as if spoken before
+    hotwords: str | None = None  # words to expect; they stand before the prompt
     temperature: float = 0.0  # 0: try FALLBACK_TEMPERATURES in turn; above 0: that one only
     response_format: ResponseFormat = ResponseFormat.JSON
 
+    segments: bool = False  # segment times, from the model's timestamp tokens
+    words: bool = False  # word times, from its attention
+    without_timestamps: bool | None = None  # None: timestamp tokens only where segments need them
+
+    beam_size: int | None = None  # None: the profile's
+    best_of: int = 5  # candidates drawn where the temperature is above 0
+    patience: float = 1.0  # of beam search
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0  # above 1 discourages repetition
+    no_repeat_ngram_size: int = 0  # 0: allowed
+    max_new_tokens: int | None = None  # per chunk; None: the profile's budget by chunk length
+    suppress_tokens: tuple[int, ...] = (-1,)  # -1: the tokens of non-speech symbols
+    condition_on_previous_text: bool = False  # False only: chunks are decoded side by side
+
+    vad_filter: bool = True  # leave out what is not speech
+    vad: VadOptions | None = None  # None: the profile's
+    clip_timestamps: tuple[float, ...] = ()  # start, end, start, end, ... in s; replaces the VAD
+
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and 0.0 <= self.temperature <= 1.0):
+        _check_range("temperature", self.temperature, 0.0, 1.0)
+        _check_range("beam_size", self.beam_size or 1, 1, 16)
+        _check_range("best_of", self.best_of, 1, 16)
+        _check_range("patience", self.patience, 0.1, 8.0)
+        _check_range("length_penalty", self.length_penalty, 0.0, 4.0)
+        _check_range("repetition_penalty", self.repetition_penalty, 0.1, 4.0)
+        _check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_TOKENS)
+        _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_TOKENS // 2)
+        if self.condition_on_previous_text:
             raise InvalidRequestError(
-                "temperature", f"temperature must lie in [0, 1], got {self.temperature}."
+                "condition_on_previous_text",
+                "condition_on_previous_text must be false: the chunks of a file are decoded side "
+                "by side. Use prompt to steer them.",
+            )
+        if any(a >= b for a, b in pairwise(self.clip_timestamps)) or any(
+            not (math.isfinite(t) and t >= 0) for t in self.clip_timestamps
+        ):
+            raise InvalidRequestError(
+                "clip_timestamps", "clip_timestamps must be rising times in seconds."
             )
 
     @property
     def temperatures(self) -> tuple[float, ...]:
         """Return the temperatures to try in turn."""
         return FALLBACK_TEMPERATURES if self.temperature == 0 else (self.temperature,)
+
+    @property
+    def timestamps(self) -> bool:
+        """Tell whether the model is to decode timestamp tokens, which cost time per token."""
+        if self.without_timestamps is not None:
+            return not self.without_timestamps
+        return self.segments or self.words
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidRequestError(name, f"{name} must lie in [{low}, {high}], got {value}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +157,58 @@ class Chunk:
 class DecodeOptions:
     """How the model decodes a chunk. The defaults are greedy search without timestamps."""
 
-    language: str | None = None  # None: the model detects it on this chunk
+    task: Task = Task.TRANSCRIBE
+    language: str | None = None  # ISO 639-1; None: the model detects it on this chunk
     prompt: str | None = None
+    hotwords: str | None = None
     temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES  # tried in turn
+    timestamps: bool = False  # decode Whisper's timestamp tokens too
+    words: bool = False  # align words with the audio
+
     beam_size: int = 1
     best_of: int = 5  # candidates drawn where the temperature is above 0
-    timestamps: bool = False  # decode Whisper's timestamp tokens too
+    patience: float = 1.0
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    suppress_tokens: tuple[int, ...] = (-1,)
+
+    max_new_tokens: int | None = None  # None: the budget below
+    # Tokens that a chunk may cost: so many per second, and a margin. None: as many as fit.
+    tokens_per_s: float | None = None
+    token_margin: int = 0
 
     # When an attempt counts as failed: openai/whisper transcribe.py's constants.
     compression_ratio_threshold: float = 2.4
     log_prob_threshold: float = -1.0
     no_speech_threshold: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """One word and when it was spoken. It keeps its leading space and its punctuation."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of text and when it was spoken: the field's ten keys, and its words."""
+
+    id: int = 0  # counts from 0 through the transcript
+    seek: int = 0  # where its chunk begins, in frames of 10 ms
+    start_s: float
+    end_s: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] | None = None  # None: not asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +223,8 @@ class ChunkTranscript:
     avg_logprob: float  # mean log probability per token
     compression_ratio: float  # utf-8 bytes / zlib bytes; above 2.4 the text repeats itself
     no_speech_prob: float
+    segments: tuple[Segment, ...] = ()  # times are in the chunk
+    n_attempts: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,13 +249,21 @@ class ChunkJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """The answer to one request."""
+    """The answer to one request. Times are in the caller's audio."""
 
     text: str
+    task: Task = Task.TRANSCRIBE
     language: str | None  # ISO 639-1; None where no speech was found and none was given
+    language_probability: float = 1.0
     duration_s: float  # of the decoded audio
     model: str
-    warnings: tuple[str, ...] = field(default=())
+    segments: tuple[Segment, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Return all words in order; empty where word times were not asked for."""
+        return tuple(word for segment in self.segments for word in segment.words or ())
 
 
 @dataclass(frozen=True, kw_only=True)
