@@ -66,7 +66,7 @@ class TranscriptionRequest:
     multilingual: bool = False  # detect on every chunk
     prompt: str | None = None  # text that steers spelling and style, as if spoken before
     hotwords: str | None = None  # words to expect; they stand before the prompt
-    temperature: float = 0.0  # 0: try FALLBACK_TEMPERATURES in turn; above 0: that one only
+    temperature: float = 0.0  # 0: try the profile's in turn; above 0: that one only
     response_format: ResponseFormat = ResponseFormat.JSON
 
     segments: bool = False  # segment times, from the model's timestamp tokens
@@ -110,11 +110,6 @@ class TranscriptionRequest:
             )
 
     @property
-    def temperatures(self) -> tuple[float, ...]:
-        """Return the temperatures to try in turn."""
-        return FALLBACK_TEMPERATURES if self.temperature == 0 else (self.temperature,)
-
-    @property
     def timestamps(self) -> bool:
         """Tell whether the model is to decode timestamp tokens, which cost time per token."""
         if self.without_timestamps is not None:
@@ -125,6 +120,15 @@ class TranscriptionRequest:
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
         raise InvalidRequestError(name, f"{name} must lie in [{low}, {high}], got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a loaded model can do."""
+
+    name: str
+    languages: tuple[str, ...]  # ISO 639-1, more than one where it is multilingual
+    translates: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ TranscriptionError                 500 internal_error     something broke that s
 │       └── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
 ├── QueueFullError                 429 queue_full         at capacity now; try again soon
 ├── ServiceUnavailableError        503 service_unavailable no replica can take the work now
+├── OutOfDeviceMemoryError         500 out_of_memory      not even one chunk fits on the device
 └── ModelLoadError                 500 model_load_failed  raised at start, never per request
 
 An error crosses process borders by pickling: every constructor passes its fields to
@@ -180,6 +181,18 @@ class ServiceUnavailableError(TranscriptionError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class OutOfDeviceMemoryError(TranscriptionError):
+    """One chunk alone does not fit into the device's free memory. Field: detail."""
+
+    code = "out_of_memory"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        return f"The device ran out of memory on one chunk: {self.args[0]}"
 
 
 class ModelLoadError(TranscriptionError):

@@ -27,27 +27,32 @@ class FileTranscription:
         options: DecodeOptions,
         *,
         max_in_flight: int,
+        one_language: bool = True,
     ) -> None:
         """Make a run.
 
         Args:
             prepare: decodes the slice at a cursor (None: the file's start) and cuts its chunks.
             transcribe: decodes one chunk.
-            options: how; where the language is open, the first chunk's is used for the rest.
+            options: how.
             max_in_flight: chunks that may be on their way at once.
+            one_language: where the options leave the language open, use the one of the first
+                chunk in which something was said for the rest; else each chunk has its own.
         """
         self.duration_s = 0.0  # of the audio decoded so far
         self._prepare = prepare
         self._transcribe = transcribe
         self._options = options
         self._max_in_flight = max_in_flight
+        self._seeks_language = one_language and options.language is None
         self._cut: deque[Chunk] = deque()  # not on their way yet
-        self._running: deque[asyncio.Task[ChunkTranscript]] = deque()  # in the order of the audio
+        # In the order of the audio.
+        self._running: deque[tuple[Chunk, asyncio.Task[ChunkTranscript]]] = deque()
         self._slice: asyncio.Task[Prepared] | None = None
         self._cursor: DecodeCursor | None = None  # of the slice to pull next
 
-    async def chunks(self) -> AsyncGenerator[ChunkTranscript]:
-        """Yield the chunks' transcripts in the order of the audio.
+    async def chunks(self) -> AsyncGenerator[tuple[Chunk, ChunkTranscript]]:
+        """Yield the chunks and what was made of them, in the order of the audio.
 
         Leaving early, by an error or by closing the iterator, cancels everything under way.
         """
@@ -58,25 +63,29 @@ class FileTranscription:
                 await self._next_event()
                 if self._slice and self._slice.done():
                     self._take_slice(self._slice.result())
-                if self._running and self._running[0].done():
-                    transcript = self._running.popleft().result()
-                    if self._options.language is None:
-                        self._options = replace(self._options, language=transcript.language)
-                    yield transcript
+                if self._running and self._running[0][1].done():
+                    chunk, task = self._running.popleft()
+                    self._learn_language(task.result())
+                    yield chunk, task.result()
         finally:
             await self._cancel()
 
+    def _learn_language(self, transcript: ChunkTranscript) -> None:
+        if self._seeks_language and transcript.text:
+            self._options = replace(self._options, language=transcript.language)
+            self._seeks_language = False
+
     def _send(self) -> None:
-        """Start as many chunks as may be under way; one alone while the language is unknown.
+        """Start as many chunks as may be under way; one alone while a language is sought.
 
         The next slice is pulled when every chunk of the last one is under way: it is decoded while
         they are transcribed, and no more than one slice waits.
         """
-        room = self._max_in_flight if self._options.language else 1
+        room = 1 if self._seeks_language else self._max_in_flight
         while self._cut and len(self._running) < room:
             chunk = self._cut.popleft()
             coroutine = self._transcribe(chunk, self._options)
-            self._running.append(asyncio.ensure_future(coroutine))
+            self._running.append((chunk, asyncio.ensure_future(coroutine)))
         if self._cursor and self._slice is None and not self._cut:
             self._slice = asyncio.ensure_future(self._prepare(self._cursor))
             self._cursor = None
@@ -92,11 +101,11 @@ class FileTranscription:
         if self._slice:
             awaited.add(self._slice)
         if self._running:
-            awaited.add(self._running[0])
+            awaited.add(self._running[0][1])
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
 
     async def _cancel(self) -> None:
-        tasks = [*self._running, *([self._slice] if self._slice else [])]
+        tasks = [*(task for _, task in self._running), *([self._slice] if self._slice else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

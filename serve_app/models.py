@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from serve_app.domain import ModelInfo
 from serve_app.errors import ModelLoadError, ModelNotFoundError
 from serve_app.settings import EMBEDDED, ModelSettings
 
@@ -34,6 +35,16 @@ def find_model(requested: str | None, declared: Sequence[ModelSettings]) -> Mode
     if requested in DEFAULT_ALIASES:
         return declared[0]
     raise ModelNotFoundError(requested, [model.name for model in declared])
+
+
+def describe(model: ModelSettings, languages: Sequence[str]) -> ModelInfo:
+    """Return what a model with those languages can do."""
+    translates = model.translates
+    if translates is None:
+        # OpenAI trained turbo, and Hugging Face distilled its models, on transcription alone.
+        only_transcribes = any(word in model.source.lower() for word in ("turbo", "distil"))
+        translates = len(languages) > 1 and not only_transcribes
+    return ModelInfo(name=model.name, languages=tuple(languages), translates=translates)
 
 
 def locate_model(source: str, revision: str | None = None) -> Path:

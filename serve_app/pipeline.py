@@ -16,15 +16,20 @@ from serve_app.domain import (
     ChunkJob,
     ChunkTranscript,
     DecodeCursor,
+    DecodedSlice,
     DecodeOptions,
+    ModelInfo,
     Span,
+    Task,
     Transcript,
     TranscriptionRequest,
+    VadOptions,
 )
-from serve_app.errors import TranscriptionError
-from serve_app.settings import AppSettings, ModelSettings, VadSettings
+from serve_app.errors import InvalidRequestError, OutOfDeviceMemoryError, TranscriptionError
+from serve_app.languages import language_code
+from serve_app.settings import AppSettings, ModelSettings
 from serve_app.stages import assemble, audio, chunking
-from serve_app.stages.vad import SpeechDetector
+from serve_app.stages.vad import SpeechDetector, cut_at_quiet
 from serve_app.stages.whisper import Engine
 
 Outcome = ChunkTranscript | ChunkJob | Exception
@@ -36,7 +41,8 @@ class PrepareOptions:
 
     max_slice_s: float
     max_chunk_s: float
-    vad: VadSettings
+    vad: VadOptions | None  # None: keep everything, cut at quiet moments
+    clips: tuple[float, ...] = ()  # the caller's own spans, in the place of the VAD's
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,61 +76,113 @@ def prepare(
     began = time.perf_counter()
     piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s)
     decoded = time.perf_counter()
-    end_s = piece.start_s + len(piece.samples) / SAMPLE_RATE
-    found = detector.find_speech(
-        audio.to_float32(piece.samples), options.vad, max_span_s=options.max_chunk_s
-    )
-    spans = [_shift(span, piece.start_s) for span in found]
+    spans = _find_spans(piece, options, detector)
     groups = chunking.group_spans(spans, max_chunk_s=options.max_chunk_s)
     next_cursor = None
     if not piece.is_last:
-        onset_s = options.vad.speech_pad_s + options.vad.min_silence_s
-        groups, resume_s = chunking.hold_back(groups, slice_end_s=end_s, onset_s=onset_s)
+        vad = options.vad
+        onset_s = vad.speech_pad_s + vad.min_silence_s if vad and not options.clips else 0.0
+        groups, resume_s = chunking.hold_back(groups, slice_end_s=piece.end_s, onset_s=onset_s)
         next_cursor = piece.cursor_at(resume_s)
     chunks = [chunking.cut_chunk(piece.samples, g, slice_start_s=piece.start_s) for g in groups]
     return Prepared(
         chunks=tuple(chunks),
         cursor=next_cursor,
-        duration_s=end_s,
+        duration_s=piece.end_s,
         decode_s=decoded - began,
         vad_s=time.perf_counter() - decoded,
     )
 
 
 def prepare_options(
-    settings: AppSettings, model: ModelSettings, *, is_first: bool
+    settings: AppSettings, model: ModelSettings, request: TranscriptionRequest, *, is_first: bool
 ) -> PrepareOptions:
-    """Return how a file's first slice, or a later one, is to be cut for that model."""
-    audio_settings = settings.audio
+    """Return how a file's first slice, or a later one, is to be cut for that request."""
+    lengths = settings.audio
     return PrepareOptions(
-        max_slice_s=audio_settings.first_slice_s if is_first else audio_settings.slice_s,
+        max_slice_s=lengths.first_slice_s if is_first else lengths.slice_s,
         max_chunk_s=model.max_chunk_s,
-        vad=settings.vad,
+        vad=(request.vad or settings.vad) if request.vad_filter else None,
+        clips=request.clip_timestamps,
     )
 
 
-def decode_options(request: TranscriptionRequest, model: ModelSettings) -> DecodeOptions:
-    """Return how the request's chunks are to be decoded by that model."""
+def decode_options(
+    request: TranscriptionRequest, model: ModelSettings, known: ModelInfo
+) -> DecodeOptions:
+    """Return how the request's chunks are to be decoded by that model.
+
+    Raises:
+        InvalidRequestError: the model does not know the language or cannot translate.
+    """
+    if request.task is Task.TRANSLATE and not known.translates:
+        raise InvalidRequestError(
+            "task", f"The model '{model.name}' cannot translate; it only transcribes."
+        )
     return DecodeOptions(
-        language=request.language,
+        task=request.task,
+        language=_known_language(request.language, known),
         prompt=request.prompt,
-        temperatures=request.temperatures,
-        beam_size=model.beam_size,
+        hotwords=request.hotwords,
+        temperatures=(request.temperature,) if request.temperature else model.temperatures,
+        timestamps=request.timestamps,
+        words=request.words,
+        beam_size=request.beam_size or model.beam_size,
+        best_of=request.best_of,
+        patience=request.patience,
+        length_penalty=request.length_penalty,
+        repetition_penalty=request.repetition_penalty,
+        no_repeat_ngram_size=request.no_repeat_ngram_size,
+        suppress_tokens=request.suppress_tokens,
+        max_new_tokens=request.max_new_tokens,
+        tokens_per_s=model.tokens_per_s,
+        token_margin=model.token_margin,
     )
 
 
-def transcribe_batch(engine: Engine, jobs: Sequence[ChunkJob]) -> list[Outcome]:
+def _known_language(asked: str | None, known: ModelInfo) -> str | None:
+    """Return the code of a language asked for; None where the model is to detect it."""
+    if asked is None or asked.lower() == "auto":
+        return None if len(known.languages) > 1 else known.languages[0]
+    code = language_code(asked)
+    if code not in known.languages:
+        raise InvalidRequestError(
+            "language",
+            f"The model '{known.name}' does not know the language {asked!r}. "
+            f"It knows: {', '.join(known.languages)}.",
+        )
+    return code
+
+
+def transcribe_batch(
+    engine: Engine, jobs: Sequence[ChunkJob], on_out_of_memory: Callable[[int], None] | None = None
+) -> list[Outcome]:
     """Decode jobs of one bucket. A job that cannot be decoded gets an error, its neighbours not.
 
     Where the engine fails on a batch, the batch is halved until the culprit stands alone.
+
+    Args:
+        engine: what decodes.
+        jobs: of one bucket.
+        on_out_of_memory: told the size of each batch that did not fit the device.
     """
     try:
         return list(engine.transcribe(jobs))
     except Exception as error:  # noqa: BLE001 - whatever the engine throws becomes a value
+        if is_out_of_memory(error) and on_out_of_memory:
+            on_out_of_memory(len(jobs))
         if len(jobs) == 1:
-            return [error]
+            return [OutOfDeviceMemoryError(str(error)) if is_out_of_memory(error) else error]
         half = len(jobs) // 2
-        return transcribe_batch(engine, jobs[:half]) + transcribe_batch(engine, jobs[half:])
+        return [
+            *transcribe_batch(engine, jobs[:half], on_out_of_memory),
+            *transcribe_batch(engine, jobs[half:], on_out_of_memory),
+        ]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether the device ran out of memory: CTranslate2 says so in a RuntimeError's text."""
+    return isinstance(error, RuntimeError) and "out of memory" in str(error)
 
 
 async def transcribe_chunk(
@@ -157,9 +215,30 @@ def unwrap(error: Exception) -> TranscriptionError:
     return unexpected
 
 
-def finish(chunks: Sequence[ChunkTranscript], *, duration_s: float, model: str) -> Transcript:
+def finish(
+    chunks: Sequence[tuple[Chunk, ChunkTranscript]],
+    request: TranscriptionRequest,
+    *,
+    duration_s: float,
+    model: str,
+) -> Transcript:
     """Join a request's chunks, given in the order of the audio, into its transcript."""
-    return assemble.assemble(chunks, duration_s=duration_s, model=model)
+    pieces = [(chunk.spans, made) for chunk, made in chunks]
+    return assemble.assemble(pieces, task=request.task, duration_s=duration_s, model=model)
+
+
+def _find_spans(
+    piece: DecodedSlice, options: PrepareOptions, detector: SpeechDetector
+) -> list[Span]:
+    """Return the spans of a slice that are to be transcribed, in the caller's time."""
+    if options.clips:
+        return chunking.clip_spans(options.clips, start_s=piece.start_s, end_s=piece.end_s)
+    samples = audio.to_float32(piece.samples)
+    if options.vad:
+        found = detector.find_speech(samples, options.vad, max_span_s=options.max_chunk_s)
+    else:
+        found = cut_at_quiet(samples, max_span_s=options.max_chunk_s)
+    return [_shift(span, piece.start_s) for span in found]
 
 
 def _shift(span: Span, by_s: float) -> Span:

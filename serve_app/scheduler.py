@@ -57,6 +57,7 @@ class Gate(Generic[Job, Outcome]):
         owner_of: Callable[[Job], Hashable],
         bucket_of: Callable[[Job], Hashable],
         n_workers: int,
+        on_batch: Callable[[int, int], None] = lambda n_jobs, n_owners: None,
     ) -> None:
         """Make a gate.
 
@@ -66,10 +67,12 @@ class Gate(Generic[Job, Outcome]):
             owner_of: the request a job belongs to.
             bucket_of: what must agree between the jobs of a batch.
             n_workers: batches that may run at the same time.
+            on_batch: told of each batch's jobs and distinct owners when it is handed over.
         """
         self._execute = execute
         self._owner_of = owner_of
         self._bucket_of = bucket_of
+        self._on_batch = on_batch
         self._n_free = n_workers
         self._max_batch_size = 1
         self._batch_wait_s = 0.0
@@ -196,11 +199,13 @@ class Gate(Generic[Job, Outcome]):
         self._changed.set()
 
     def _count(self, batch: Sequence[_Waiting[Job, Outcome]]) -> None:
+        n_owners = len({waiting.owner for waiting in batch})
+        self._on_batch(len(batch), n_owners)
         self._stats = GateStats(
             n_batches=self._stats.n_batches + 1,
             n_jobs=self._stats.n_jobs + len(batch),
             max_batch=max(self._stats.max_batch, len(batch)),
-            max_owners=max(self._stats.max_owners, len({w.owner for w in batch})),
+            max_owners=max(self._stats.max_owners, n_owners),
         )
 
     async def _run(self, waiting: _Waiting[Job, Outcome]) -> None:

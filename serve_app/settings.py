@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serve_app.domain import WINDOW_S
+from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, VadOptions
 
 EMBEDDED = "embedded"  # the source that names the demo model inside this package
 
@@ -23,15 +23,6 @@ class Settings(BaseModel):
     """Base of all parts of the tree: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VadSettings(Settings):
-    """How speech is told from silence. Defaults: faster-whisper's for batched decoding."""
-
-    threshold: float = Field(0.5, gt=0, lt=1)  # Silero's speech probability
-    min_speech_s: float = Field(0.0, ge=0)  # shorter speech is dropped
-    min_silence_s: float = Field(0.16, ge=0)  # a shorter pause does not end a span
-    speech_pad_s: float = Field(0.4, ge=0)  # kept on both sides of a span
 
 
 class AudioSettings(Settings):
@@ -54,7 +45,19 @@ class ModelSettings(Settings):
     compute_type: str = "auto"  # auto: float16 on cuda, int8 on cpu
     cpu_threads: int = Field(0, ge=0)  # per worker; 0: the cores that Ray gave the replica
     n_workers: PositiveInt = 1  # batches that run at the same time (CTranslate2 inter_threads)
-    beam_size: PositiveInt = 1
+    beam_size: PositiveInt = 1  # where a request names none
+    # Tried in turn where a request's temperature is 0; [0.0] switches the fallback off.
+    temperatures: tuple[float, ...] = Field(FALLBACK_TEMPERATURES, min_length=1)
+    # The tokens that a chunk may cost, by its length. OpenAI's decoder stops at 224 tokens for
+    # 30 s, 7.5 per second; the margin is for chunks of a few words. None: up to 448.
+    tokens_per_s: float | None = Field(8.0, gt=0)
+    token_margin: int = Field(32, ge=0)
+    # full: every chunk is padded to the 30 s that Whisper was trained on. fit: to the next 5 s,
+    # which costs less; stock Whisper weights lose accuracy by it.
+    encoder_window: Literal["full", "fit"] = "full"
+    # Whether it can translate to English. None: every multilingual model but turbo and distil
+    # ones, which were trained without that task.
+    translates: bool | None = None
     max_chunk_s: float = Field(WINDOW_S, gt=1, le=WINDOW_S)  # cut chunks no longer than this
 
 
@@ -65,7 +68,7 @@ class AppSettings(Settings):
         (ModelSettings(name="demo", source=EMBEDDED, max_chunk_s=5.0),), min_length=1
     )  # the first one answers requests that name none
     audio: AudioSettings = AudioSettings()
-    vad: VadSettings = VadSettings()
+    vad: VadOptions = VadOptions()
     # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
     # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
     # fill every worker.
@@ -106,3 +109,21 @@ def model_name(source: str) -> str:
     """Derive a model's short name from its source: the last part of an id or a path."""
     last = source.rstrip("/").rsplit("/", 1)[-1]
     return re.sub(r"[^A-Za-z0-9._-]", "-", last).lstrip("._-") or "model"
+
+
+def check_ongoing_requests(
+    *, max_ongoing_requests: int, max_batch_size: int, n_workers: int
+) -> None:
+    """Check that a WhisperTranscriber admits enough chunks to fill all its batches at once.
+
+    Serve counts every chunk that waits or runs in the replica, and admits 5 unless told otherwise.
+
+    Raises:
+        ValueError: it does not; says the smallest value that does.
+    """
+    needed = max_batch_size * n_workers
+    if max_ongoing_requests < needed:
+        raise ValueError(
+            f"max_ongoing_requests is {max_ongoing_requests}, so {n_workers} x {max_batch_size} "
+            f"chunks could never run at once: set it to {needed} or more."
+        )

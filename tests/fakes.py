@@ -49,6 +49,9 @@ class EchoEngine:
     def n_prompt_tokens(self, options: DecodeOptions) -> int:
         return len(options.prompt or "")
 
+    def n_frames(self, chunk: Chunk) -> int:
+        return 3000
+
     def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
         values = [int(j.chunk.pcm[0]) for j in jobs]
         with self._lock:

@@ -1,24 +1,106 @@
-"""Chunk transcripts in, one transcript out. Pure; called by `pipeline.finish`."""
+"""Chunk transcripts in, one transcript out. Pure; called by `pipeline.finish`.
+
+Times go from the chunk, whose spans lie end to end, back to the caller's audio, where there are
+pauses between them.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
 
-from serve_app.domain import ChunkTranscript, Transcript
+from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, Word
 
 NO_SPEECH = "no_speech: no speech was found in the audio"
+FRAMES_PER_S = 100  # Whisper's `seek` counts frames of 10 ms
 
 
-def assemble(chunks: Sequence[ChunkTranscript], *, duration_s: float, model: str) -> Transcript:
+def assemble(
+    chunks: Sequence[tuple[Sequence[Span], ChunkTranscript]],
+    *,
+    task: Task,
+    duration_s: float,
+    model: str,
+) -> Transcript:
     """Join the chunks of one request, in the order of the audio.
 
-    Whisper's tokens carry the spaces between words, so the texts are joined without one.
-    The language is the one of the chunk whose detection was the surest.
+    Whisper's tokens carry the spaces between words, so the texts are joined without one. The
+    language is the one of the chunk whose detection was the surest.
+
+    Args:
+        chunks: each chunk's spans in the caller's audio, and what the model made of it.
+        task: transcribe or translate.
+        duration_s: of the whole audio.
+        model: the name of the model.
     """
-    text = "".join(chunk.text for chunk in chunks).strip()
-    surest = max(chunks, key=lambda chunk: chunk.language_probability, default=None)
+    made = [transcript for _, transcript in chunks]
+    surest = max(made, key=lambda chunk: chunk.language_probability, default=None)
+    segments = [s for spans, chunk in chunks for s in _restore_segments(spans, chunk)]
     return Transcript(
-        text=text,
+        text="".join(chunk.text for chunk in made).strip(),
+        task=task,
         language=surest.language if surest else None,
+        language_probability=surest.language_probability if surest else 0.0,
         duration_s=duration_s,
         model=model,
+        segments=tuple(replace(s, id=i) for i, s in enumerate(_in_order(segments))),
         warnings=() if chunks else (NO_SPEECH,),
     )
+
+
+def _restore_segments(spans: Sequence[Span], chunk: ChunkTranscript) -> list[Segment]:
+    """Put a chunk's segments and words into the caller's time."""
+    ends_s = list(accumulate(span.duration_s for span in spans))
+
+    def restore(time_s: float, span_index: int) -> float:
+        span = spans[span_index]
+        start_s = ends_s[span_index] - span.duration_s  # of the span, in the chunk
+        return round(min(max(span.start_s + time_s - start_s, span.start_s), span.end_s), 3)
+
+    def span_at(time_s: float, *, is_end: bool = False) -> int:
+        """Return the span a time lies in; at a seam, the one before it where it is an end."""
+        beyond = [
+            i for i, end_s in enumerate(ends_s) if time_s < end_s or (is_end and time_s == end_s)
+        ]
+        return beyond[0] if beyond else len(spans) - 1
+
+    def restore_word(word: Word) -> Word:
+        index = span_at((word.start_s + word.end_s) / 2)  # a word does not reach over a pause
+        return replace(word, start_s=restore(word.start_s, index), end_s=restore(word.end_s, index))
+
+    def restore_segment(segment: Segment) -> Segment:
+        words = None if segment.words is None else tuple(map(restore_word, segment.words))
+        start_s = restore(segment.start_s, span_at(segment.start_s))
+        end_s = restore(segment.end_s, span_at(segment.end_s, is_end=True))
+        if words:
+            start_s, end_s = words[0].start_s, words[-1].end_s
+        seek = round(spans[0].start_s * FRAMES_PER_S)
+        return replace(segment, seek=seek, start_s=start_s, end_s=end_s, words=words)
+
+    return [restore_segment(segment) for segment in chunk.segments]
+
+
+def _in_order(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments with no time before the end of what comes before it.
+
+    The model's own times may step back by a little; the order of the text is the truth.
+    """
+    clock_s = 0.0
+
+    def forward(time_s: float) -> float:
+        nonlocal clock_s
+        clock_s = max(clock_s, time_s)
+        return clock_s
+
+    ordered = []
+    for segment in segments:
+        start_s = forward(segment.start_s)
+        words = (
+            None
+            if segment.words is None
+            else tuple(
+                replace(word, start_s=forward(word.start_s), end_s=forward(word.end_s))
+                for word in segment.words
+            )
+        )
+        ordered.append(replace(segment, start_s=start_s, words=words, end_s=forward(segment.end_s)))
+    return ordered

@@ -5,11 +5,11 @@ position in every row, so only chunks of one *bucket* may share a batch.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from serve_app.domain import ChunkJob
+from serve_app.domain import ChunkJob, DecodeOptions, Task
 
 Item = TypeVar("Item")
 
@@ -19,25 +19,30 @@ class Bucket:
     """What must agree in one batch: two chunks share one exactly when their buckets are equal."""
 
     n_prompt_tokens: int  # before <|startoftranscript|>
-    timestamps: bool
+    n_frames: int  # of the encoder's window
     temperature: float
-    beam_size: int
-    best_of: int
+    options: DecodeOptions  # less what may differ from row to row
 
 
-def bucket_of(job: ChunkJob, n_prompt_tokens: int) -> Bucket:
-    """Return the bucket of a job whose prompt has that many tokens.
+def bucket_of(job: ChunkJob, *, n_prompt_tokens: int, n_frames: int) -> Bucket:
+    """Return the bucket of a job.
 
-    Options that have no effect at the job's temperature are left out, so that they do not part
-    what could run together.
+    Every option parts batches unless it is known not to matter: a row has its own prompt text,
+    language and task (but the alignment of words takes one language and task per call), and a
+    search option matters only at the temperatures that use it.
     """
-    greedy = job.temperature == 0
+    options = replace(job.options, prompt=None, hotwords=None, temperatures=())
+    if not options.words:
+        options = replace(options, language=None, task=Task.TRANSCRIBE)
+    if job.temperature == 0:
+        options = replace(options, best_of=1)
+    else:
+        options = replace(options, beam_size=1, patience=1.0)
     return Bucket(
         n_prompt_tokens=n_prompt_tokens,
-        timestamps=job.options.timestamps,
+        n_frames=n_frames,
         temperature=job.temperature,
-        beam_size=job.options.beam_size if greedy else 1,
-        best_of=1 if greedy else job.options.best_of,
+        options=options,
     )
 
 

@@ -4,6 +4,7 @@ Called by `pipeline.prepare`. Packing spans toward the window's length matters: 
 the same for a window that is nearly empty.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -30,6 +31,23 @@ def group_spans(spans: Iterable[Span], *, max_chunk_s: float) -> list[tuple[Span
     if group:
         groups.append(tuple(group))
     return groups
+
+
+def clip_spans(clips: Sequence[float], *, start_s: float, end_s: float) -> list[Span]:
+    """Return the parts of a caller's clips that lie in one slice of the audio.
+
+    Args:
+        clips: start, end, start, end, ... in rising order; a last start without an end goes to the
+            end of the audio.
+        start_s: where the slice begins.
+        end_s: where it ends.
+    """
+    bounds = [*clips, math.inf] if len(clips) % 2 else clips
+    return [
+        Span(start_s=max(a, start_s), end_s=min(b, end_s))
+        for a, b in zip(bounds[::2], bounds[1::2], strict=True)
+        if min(b, end_s) > max(a, start_s)
+    ]
 
 
 def hold_back(

@@ -1,20 +1,89 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, Word
 from serve_app.stages.assemble import NO_SPEECH, assemble
 from tests.fakes import transcript
 
+SPANS = (Span(start_s=10, end_s=12), Span(start_s=20, end_s=23))  # 5 s of speech
+
+
+def join(*chunks: tuple[tuple[Span, ...], ChunkTranscript], duration_s: float = 30.0) -> Transcript:
+    return assemble(chunks, task=Task.TRANSCRIBE, duration_s=duration_s, model="demo")
+
+
+def segment(start_s: float, end_s: float, *words: tuple[float, float]) -> Segment:
+    return Segment(
+        start_s=start_s,
+        end_s=end_s,
+        text=" a",
+        tokens=(1,),
+        temperature=0.0,
+        avg_logprob=-0.1,
+        compression_ratio=1.0,
+        no_speech_prob=0.0,
+        words=tuple(Word(text=" a", start_s=a, end_s=b, probability=1.0) for a, b in words) or None,
+    )
+
 
 def test_texts_are_joined_in_order_without_adding_spaces() -> None:
-    made = assemble([transcript(" one"), transcript(" two")], duration_s=4.0, model="demo")
+    made = join((SPANS, transcript(" one")), (SPANS, transcript(" two")), duration_s=4.0)
     assert (made.text, made.duration_s, made.model, made.warnings) == ("one two", 4.0, "demo", ())
 
 
 def test_no_chunks_give_an_empty_text_and_a_warning() -> None:
-    made = assemble([], duration_s=4.0, model="demo")
+    made = join()
     assert (made.text, made.language, made.warnings) == ("", None, (NO_SPEECH,))
 
 
 def test_the_language_is_the_surest_chunks() -> None:
-    chunks = [
-        transcript("a", language="en", language_probability=0.4),
-        transcript("b", language="tr", language_probability=0.9),
-    ]
-    assert assemble(chunks, duration_s=1.0, model="m").language == "tr"
+    unsure = transcript("a", language="en", language_probability=0.4)
+    sure = transcript("b", language="tr", language_probability=0.9)
+    made = join((SPANS, unsure), (SPANS, sure))
+    assert (made.language, made.language_probability) == ("tr", 0.9)
+
+
+def test_times_go_back_through_the_pauses_that_were_cut_out() -> None:
+    chunk = transcript("a", segments=(segment(0.5, 2.0), segment(2.0, 4.5)))
+    made = join((SPANS, chunk))
+    assert [(s.start_s, s.end_s) for s in made.segments] == [(10.5, 12.0), (20.0, 22.5)]
+    assert [(s.id, s.seek) for s in made.segments] == [(0, 1000), (1, 1000)]
+
+
+def test_a_word_does_not_reach_over_a_pause() -> None:
+    chunk = transcript("a", segments=(segment(0, 5, (1.5, 2.2), (2.2, 3.0)),))
+    [one] = join((SPANS, chunk)).segments
+    assert one.words is not None
+    assert [(w.start_s, w.end_s) for w in one.words] == [(11.5, 12.0), (20.2, 21.0)]
+    assert (one.start_s, one.end_s) == (11.5, 21.0)
+
+
+def test_segments_count_through_all_chunks() -> None:
+    chunk = transcript("a", segments=(segment(0, 1), segment(1, 2)))
+    later = (Span(start_s=25, end_s=30),)
+    made = join((SPANS, chunk), (later, chunk))
+    assert [s.id for s in made.segments] == [0, 1, 2, 3]
+    assert made.segments[2].start_s == pytest.approx(25.0)
+
+
+Times = st.lists(st.tuples(st.floats(0, 6), st.floats(0, 6)), max_size=5)
+
+
+@given(Times, Times)
+def test_no_time_is_negative_out_of_range_or_before_what_precedes_it(
+    segments: list[tuple[float, float]], words: list[tuple[float, float]]
+) -> None:
+    first = transcript("a", segments=tuple(segment(a, b) for a, b in segments))
+    second = transcript("b", segments=(segment(0, 3, *words),))
+    later = (Span(start_s=25, end_s=28), Span(start_s=28.5, end_s=30))
+    made = join((SPANS, first), (later, second))
+    times = [t for s in made.segments for t in (s.start_s, s.end_s)]
+    assert all(0 <= t <= 30 for t in times)
+    assert all(a <= b for a, b in pairwise(times))
+    spoken = [t for w in made.words for t in (w.start_s, w.end_s)]
+    assert all(a <= b for a, b in pairwise(spoken))
+    for s in made.segments:
+        assert all(s.start_s <= w.start_s <= w.end_s <= s.end_s for w in s.words or ())

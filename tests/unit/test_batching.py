@@ -1,10 +1,12 @@
 from collections import OrderedDict, deque
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.domain import DecodeOptions
-from serve_app.stages.batching import bucket_of, next_batch
+from serve_app.domain import DecodeOptions, Task
+from serve_app.stages.batching import Bucket, bucket_of, next_batch
 from tests.fakes import job
 
 # An item is (owner, position in its queue, bucket).
@@ -83,13 +85,55 @@ def test_nothing_ripe_gives_no_batch() -> None:
     assert next_batch({"a": [1]}, lambda _: 0, 8, is_ripe=lambda _: False) == []
 
 
-def test_options_without_effect_at_temperature_0_do_not_part_a_batch() -> None:
-    one = job(options=DecodeOptions(best_of=5))
-    other = job(options=DecodeOptions(best_of=2))
-    assert bucket_of(one, 0) == bucket_of(other, 0)
+def bucket(options: DecodeOptions, *, n_prompt_tokens: int = 0, n_frames: int = 3000) -> Bucket:
+    return bucket_of(job(options=options), n_prompt_tokens=n_prompt_tokens, n_frames=n_frames)
 
 
-def test_beam_size_and_prompt_length_part_a_batch() -> None:
-    greedy, beam = job(), job(options=DecodeOptions(beam_size=5))
-    assert bucket_of(greedy, 0) != bucket_of(beam, 0)
-    assert bucket_of(greedy, 0) != bucket_of(greedy, 3)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"best_of": 5}, {"best_of": 2}),
+        ({"language": "en"}, {"language": "tr"}),
+        ({"prompt": "one"}, {"prompt": "two"}),
+        ({"hotwords": "one"}, {"hotwords": "two"}),
+        ({"task": Task.TRANSCRIBE}, {"task": Task.TRANSLATE}),
+        (
+            {"temperatures": (0.4,), "beam_size": 5, "patience": 2.0},
+            *({"temperatures": (0.4,), "beam_size": 1, "patience": 1.0},),
+        ),
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_may_differ_from_row_to_row_does_not_part_a_batch(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert bucket(DecodeOptions(**one)) == bucket(DecodeOptions(**other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"beam_size": 5},
+        {"patience": 2.0},
+        {"timestamps": True},
+        {"words": True},
+        {"temperatures": (0.4,)},
+        {"repetition_penalty": 1.1},
+        {"max_new_tokens": 5},
+        {"suppress_tokens": (-1, 7)},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_one_call_has_one_value_of_parts_batches(other: dict[str, Any]) -> None:
+    assert bucket(DecodeOptions()) != bucket(DecodeOptions(**other))
+
+
+def test_prompt_length_and_window_part_batches() -> None:
+    plain = bucket(DecodeOptions())
+    assert plain != bucket(DecodeOptions(), n_prompt_tokens=3)
+    assert plain != bucket(DecodeOptions(), n_frames=500)
+
+
+def test_words_of_two_languages_are_aligned_apart() -> None:
+    one, other = (DecodeOptions(words=True, language=code) for code in ("en", "tr"))
+    assert bucket(one) != bucket(other)

@@ -1,10 +1,11 @@
 import math
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 
-from serve_app.domain import FALLBACK_TEMPERATURES, Chunk, ChunkJob, TranscriptionRequest
+from serve_app.domain import Chunk, ChunkJob, TranscriptionRequest
 from serve_app.errors import InvalidRequestError
 from tests.fakes import job
 
@@ -16,9 +17,45 @@ def test_a_request_with_a_temperature_out_of_range_cannot_be_made(temperature: f
     assert caught.value.param == "temperature"
 
 
-def test_temperature_0_means_the_fallback_ladder_and_another_means_itself() -> None:
-    assert TranscriptionRequest().temperatures == FALLBACK_TEMPERATURES
-    assert TranscriptionRequest(temperature=0.4).temperatures == (0.4,)
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"beam_size": 0.5},
+        {"beam_size": 17},
+        {"best_of": 0},
+        {"patience": 0.0},
+        {"length_penalty": -1.0},
+        {"repetition_penalty": 0.0},
+        {"no_repeat_ngram_size": -1},
+        {"max_new_tokens": 225},
+        {"condition_on_previous_text": True},
+        {"clip_timestamps": (3.0, 2.0)},
+        {"clip_timestamps": (-1.0, 2.0)},
+        {"clip_timestamps": (0.0, math.inf)},
+    ],
+    ids=str,
+)
+def test_a_request_with_a_value_out_of_range_cannot_be_made(field: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        TranscriptionRequest(**field)
+    assert caught.value.param == next(iter(field))
+
+
+@pytest.mark.parametrize(
+    ("asked", "timestamps"),
+    [
+        ({}, False),
+        ({"segments": True}, True),
+        ({"words": True}, True),
+        ({"without_timestamps": False}, True),
+        ({"words": True, "without_timestamps": True}, False),
+    ],
+    ids=str,
+)
+def test_timestamp_tokens_are_decoded_only_where_they_are_needed(
+    asked: dict[str, Any], timestamps: bool
+) -> None:
+    assert TranscriptionRequest(**asked).timestamps is timestamps
 
 
 def test_a_chunks_length_follows_from_its_samples() -> None:

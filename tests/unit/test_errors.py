@@ -18,6 +18,7 @@ EXAMPLES = [
     errors.AudioTooShortError(),
     errors.QueueFullError(),
     errors.ServiceUnavailableError("Starting."),
+    errors.OutOfDeviceMemoryError("CUDA"),
     errors.ModelLoadError("some/model", "it is not there"),
 ]
 

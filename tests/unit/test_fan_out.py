@@ -21,6 +21,7 @@ class Graph:
         self.running = self.most_running = 0
         self.cancelled: list[int] = []
         self.languages: dict[int, str | None] = {}
+        self.silent: set[int] = set()
 
     async def prepare(self, cursor: DecodeCursor | None) -> Prepared:
         index = cursor.start_sample if cursor else 0
@@ -49,16 +50,23 @@ class Graph:
             self.running -= 1
         if number < 0:
             raise RuntimeError("planted")
-        return transcript(str(number), language="tr")
+        return transcript("" if number in self.silent else str(number), language="tr")
 
 
-def run_of(graph: Graph, *, language: str | None = "en", limit: int = 4) -> FileTranscription:
-    options = DecodeOptions(language=language)
-    return FileTranscription(graph.prepare, graph.transcribe, options, max_in_flight=limit)
+def run_of(
+    graph: Graph, *, language: str | None = "en", limit: int = 4, one_language: bool = True
+) -> FileTranscription:
+    return FileTranscription(
+        graph.prepare,
+        graph.transcribe,
+        DecodeOptions(language=language),
+        max_in_flight=limit,
+        one_language=one_language,
+    )
 
 
 async def texts(run: FileTranscription) -> list[str]:
-    return [made.text async for made in run.chunks()]
+    return [made.text async for _, made in run.chunks()]
 
 
 async def test_chunks_come_in_the_order_of_the_audio_though_they_finish_in_another() -> None:
@@ -83,7 +91,8 @@ async def test_slices_are_pulled_no_faster_than_chunks_are_sent() -> None:
 async def test_the_first_chunk_is_yielded_before_the_file_is_decoded() -> None:
     graph = Graph([[i] for i in range(50)])
     async with aclosing(run_of(graph).chunks()) as chunks:
-        assert (await anext(chunks)).text == "0"
+        _, first = await anext(chunks)
+        assert first.text == "0"
         assert graph.prepared < 50
 
 
@@ -91,6 +100,20 @@ async def test_an_open_language_is_taken_from_the_first_chunk_for_all_others() -
     graph = Graph([[0, 1, 2], [3]])
     await texts(run_of(graph, language=None))
     assert graph.languages == {0: None, 1: "tr", 2: "tr", 3: "tr"}
+
+
+async def test_the_language_is_not_taken_from_a_chunk_in_which_nothing_was_said() -> None:
+    graph = Graph([[0, 1, 2, 3]])
+    graph.silent = {0}
+    await texts(run_of(graph, language=None))
+    assert graph.languages == {0: None, 1: None, 2: "tr", 3: "tr"}
+
+
+async def test_in_multilingual_audio_each_chunk_has_its_own_language() -> None:
+    graph = Graph([[0, 1, 2]])
+    await texts(run_of(graph, language=None, one_language=False))
+    assert graph.languages == {0: None, 1: None, 2: None}
+    assert graph.most_running == 3
 
 
 async def test_a_given_language_holds_nothing_up() -> None:

@@ -1,18 +1,33 @@
 import pickle
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from serve_app import pipeline
-from serve_app.domain import ChunkTranscript, DecodeCursor, DecodeOptions, TranscriptionRequest
-from serve_app.errors import InvalidAudioError, TranscriptionError
-from serve_app.settings import AppSettings, ModelSettings, VadSettings
+from serve_app.domain import (
+    ChunkJob,
+    ChunkTranscript,
+    DecodeCursor,
+    DecodeOptions,
+    ModelInfo,
+    Task,
+    TranscriptionRequest,
+    VadOptions,
+)
+from serve_app.errors import (
+    InvalidAudioError,
+    InvalidRequestError,
+    OutOfDeviceMemoryError,
+    TranscriptionError,
+)
+from serve_app.settings import AppSettings, ModelSettings
 from serve_app.stages.vad import SpeechDetector
 from tests.clips import encode, join, noise, silence, speech
 from tests.fakes import EchoEngine, job, transcript
 
-OPTIONS = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=30, vad=VadSettings())
+OPTIONS = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=30, vad=VadOptions())
 
 
 def prepare_all(
@@ -41,7 +56,7 @@ def test_audio_without_speech_gives_no_chunks(pcm: np.ndarray, detector: SpeechD
 
 
 def test_no_chunk_is_longer_than_the_model_allows(detector: SpeechDetector) -> None:
-    options = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=5, vad=VadSettings())
+    options = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=5, vad=VadOptions())
     prepared = pipeline.prepare(encode(speech(40)), None, options, detector)
     assert len(prepared.chunks) >= 8
     assert all(chunk.duration_s <= 5.001 for chunk in prepared.chunks)
@@ -50,7 +65,7 @@ def test_no_chunk_is_longer_than_the_model_allows(detector: SpeechDetector) -> N
 def test_a_file_in_slices_gives_all_the_speech_of_the_file_once(detector: SpeechDetector) -> None:
     data = encode(speech(300))
     [whole] = prepare_all(data, OPTIONS, detector)
-    sliced_options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadSettings())
+    sliced_options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadOptions())
     sliced = prepare_all(data, sliced_options, detector)
     assert len(sliced) > 4
     assert sliced[-1].duration_s == whole.duration_s
@@ -68,18 +83,129 @@ def test_bytes_that_are_no_audio_are_refused(detector: SpeechDetector) -> None:
 def test_the_first_slice_is_short_and_later_ones_long() -> None:
     settings = AppSettings()
     [model] = settings.models
-    first = pipeline.prepare_options(settings, model, is_first=True)
-    later = pipeline.prepare_options(settings, model, is_first=False)
+    request = TranscriptionRequest()
+    first = pipeline.prepare_options(settings, model, request, is_first=True)
+    later = pipeline.prepare_options(settings, model, request, is_first=False)
     assert (first.max_slice_s, later.max_slice_s) == (60, 300)
     assert first.max_chunk_s == model.max_chunk_s
 
 
+ENGLISH = ModelInfo(name="m", languages=("en",), translates=False)
+MANY = ModelInfo(name="m", languages=("en", "tr", "zh"), translates=True)
+MODEL = ModelSettings(name="m", source="s", beam_size=5, tokens_per_s=9.0, token_margin=7)
+
+
 def test_a_requests_fields_reach_the_decode_options() -> None:
-    request = TranscriptionRequest(language="en", prompt="hi", temperature=0.4)
-    model = ModelSettings(name="m", source="s", beam_size=5)
-    assert pipeline.decode_options(request, model) == DecodeOptions(
-        language="en", prompt="hi", temperatures=(0.4,), beam_size=5
+    request = TranscriptionRequest(
+        task=Task.TRANSLATE,
+        language="tr",
+        prompt="hi",
+        hotwords="Ankara",
+        temperature=0.4,
+        words=True,
+        beam_size=3,
+        best_of=2,
+        patience=1.5,
+        length_penalty=0.9,
+        repetition_penalty=1.1,
+        no_repeat_ngram_size=3,
+        max_new_tokens=50,
+        suppress_tokens=(-1, 9),
     )
+    assert pipeline.decode_options(request, MODEL, MANY) == DecodeOptions(
+        task=Task.TRANSLATE,
+        language="tr",
+        prompt="hi",
+        hotwords="Ankara",
+        temperatures=(0.4,),
+        timestamps=True,
+        words=True,
+        beam_size=3,
+        best_of=2,
+        patience=1.5,
+        length_penalty=0.9,
+        repetition_penalty=1.1,
+        no_repeat_ngram_size=3,
+        max_new_tokens=50,
+        suppress_tokens=(-1, 9),
+        tokens_per_s=9.0,
+        token_margin=7,
+    )
+
+
+def test_what_a_request_leaves_open_is_the_profiles() -> None:
+    made = pipeline.decode_options(TranscriptionRequest(), MODEL, MANY)
+    assert (made.beam_size, made.temperatures) == (5, MODEL.temperatures)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [("tr", "tr"), ("Turkish", "tr"), ("tr-TR", "tr"), ("zh_Hans", "zh"), (None, None)],
+)
+def test_a_language_may_be_a_code_a_name_or_a_tag(asked: str | None, code: str | None) -> None:
+    request = TranscriptionRequest(language=asked)
+    assert pipeline.decode_options(request, MODEL, MANY).language == code
+
+
+def test_auto_means_detect() -> None:
+    request = TranscriptionRequest(language="auto")
+    assert pipeline.decode_options(request, MODEL, MANY).language is None
+    assert pipeline.decode_options(request, MODEL, ENGLISH).language == "en"
+
+
+@pytest.mark.parametrize("asked", ["de", "klingon", "xx-YY"])
+def test_a_language_the_model_does_not_know_is_refused_with_those_it_does(asked: str) -> None:
+    with pytest.raises(InvalidRequestError, match="en, tr, zh") as caught:
+        pipeline.decode_options(TranscriptionRequest(language=asked), MODEL, MANY)
+    assert caught.value.param == "language"
+
+
+def test_translation_is_refused_by_a_model_that_only_transcribes() -> None:
+    with pytest.raises(InvalidRequestError, match="cannot translate"):
+        pipeline.decode_options(TranscriptionRequest(task=Task.TRANSLATE), MODEL, ENGLISH)
+
+
+def test_without_vad_everything_is_kept_and_cut_where_it_is_quiet(
+    detector: SpeechDetector,
+) -> None:
+    pcm = np.concatenate([noise(27), silence(0.5), noise(20)])
+    options = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=30, vad=None)
+    prepared = pipeline.prepare(encode(pcm), None, options, detector)
+    assert sum(len(chunk.pcm) for chunk in prepared.chunks) == len(pcm)
+    assert 27.0 <= prepared.chunks[0].duration_s <= 27.5
+
+
+def test_clips_of_the_caller_replace_the_vad(detector: SpeechDetector) -> None:
+    options = pipeline.PrepareOptions(
+        max_slice_s=61, max_chunk_s=30, vad=VadOptions(), clips=(1.0, 2.5, 70.0, 110.0, 118.0)
+    )
+    slices = prepare_all(encode(noise(120)), options, detector)
+    spans = [(s.start_s, s.end_s) for p in slices for c in p.chunks for s in c.spans]
+    assert spans == [(1.0, 2.5), (70.0, 100.0), (100.0, 110.0), (118.0, 120.0)]
+
+
+def test_a_batch_that_does_not_fit_the_device_is_halved_and_everybody_answered() -> None:
+    class Small(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            if len(jobs) > 2:
+                raise RuntimeError("CUDA failed with error out of memory")
+            return super().transcribe(jobs)
+
+    told: list[int] = []
+    outcomes = pipeline.transcribe_batch(Small(), [job(i) for i in range(8)], told.append)
+    assert [o.text for o in outcomes if isinstance(o, ChunkTranscript)] == [
+        str(i) for i in range(8)
+    ]
+    assert told == [8, 4, 4]
+
+
+def test_a_chunk_that_does_not_fit_alone_gets_its_own_error() -> None:
+    class Full(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            raise RuntimeError("CUDA out of memory")
+
+    [outcome] = pipeline.transcribe_batch(Full(), [job(0)])
+    assert isinstance(outcome, OutOfDeviceMemoryError)
 
 
 def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:
@@ -93,7 +219,7 @@ def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:
 async def test_a_failed_attempt_is_submitted_again_until_it_is_accepted() -> None:
     submitted = []
 
-    async def submit(item: pipeline.ChunkJob) -> pipeline.Outcome:
+    async def submit(item: ChunkJob) -> pipeline.Outcome:
         submitted.append(item)
         return transcript("done") if len(submitted) == 3 else job(len(submitted))
 
@@ -102,7 +228,7 @@ async def test_a_failed_attempt_is_submitted_again_until_it_is_accepted() -> Non
 
 
 async def test_an_unexpected_error_of_a_chunk_is_not_shown_to_its_caller() -> None:
-    async def submit(_: pipeline.ChunkJob) -> pipeline.Outcome:
+    async def submit(_: ChunkJob) -> pipeline.Outcome:
         return ZeroDivisionError("secret")
 
     with pytest.raises(TranscriptionError) as caught:
@@ -117,7 +243,7 @@ def test_warming_up_fails_where_the_engine_cannot_decode() -> None:
 
 
 def test_a_prepared_slice_crosses_a_process_border(detector: SpeechDetector) -> None:
-    options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadSettings())
+    options = pipeline.PrepareOptions(max_slice_s=61, max_chunk_s=30, vad=VadOptions())
     prepared = pipeline.prepare(encode(speech(70)), None, options, detector)
     copy: pipeline.Prepared = pickle.loads(pickle.dumps(prepared))
     assert isinstance(copy.cursor, DecodeCursor)

@@ -1,0 +1,1 @@
+"""Measurements that anybody can run again: `python -m benchmarks NAME`. See README.md."""

@@ -1,0 +1,343 @@
+"""The gate on real Ray Serve with an engine that only sleeps: batch sizes and latencies.
+
+Open-loop load: chunks are offered at their times whether or not earlier ones are answered, so a
+queue that grows shows. `FakeTranscriber` mirrors the graph's WhisperTranscriber: the real
+`scheduler.Gate` in front of the real `@serve.batch`. Beside it, `@serve.batch` alone.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from benchmarks.graph import running_ray
+from benchmarks.results import Bar, Report, percentiles, say
+from serve_app.scheduler import Gate
+
+APP = "gate-benchmark"
+SAMPLE_EVERY_S = 0.005  # how often the workers are looked at
+SLACK_S = 0.010  # what a lone chunk may wait beyond what is set
+RATES = (2.0, 20.0, 60.0, 200.0)  # chunks/s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One load on one configuration."""
+
+    rate: float  # chunks/s, Poisson arrivals
+    gated: bool = True  # False: `@serve.batch` alone
+    wait_s: float = 0.0
+    max_batch_size: int = 256
+    n_workers: int = 1
+    n_buckets: int = 1
+    batch_s: float = 0.5  # how long the fake engine takes for a batch of any size
+    load_s: float = 20.0
+    warm_up_s: float = 2.0  # what is offered or begins before this is dropped
+    via_handle: bool = False  # False: submitted inside the replica, without transport
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeJob:
+    """A chunk: its number, and the bucket it belongs to."""
+
+    number: int
+    bucket: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch as the engine saw it. Times are on the replica's monotonic clock."""
+
+    began_s: float
+    ended_s: float
+    jobs: tuple[FakeJob, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One chunk's way, seen by whoever offered it."""
+
+    offered_s: float  # since the load began
+    latency_s: float
+    found_idle: bool  # nothing waited or ran when it was offered
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What one replica saw during a load."""
+
+    began_s: float = 0.0
+    batches: list[Batch] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    n_unanswered: int = 0
+    idle: list[bool] = field(default_factory=list)  # per sample: a worker idled, chunks waited
+
+
+class FakeTranscriber:
+    """A WhisperTranscriber whose engine sleeps."""
+
+    def __init__(self, point: Point) -> None:
+        self._point = point
+        self._threads = ThreadPoolExecutor(point.n_workers)
+        self._n_running = 0  # batches
+        self._n_pending = 0  # jobs not answered
+        self._record = Record()
+        self._execute = self._make_batched()
+        self._execute.set_max_batch_size(point.max_batch_size)
+        self._gate: Gate[FakeJob, int] = Gate(
+            self._execute,
+            owner_of=lambda job: job.number,
+            bucket_of=lambda job: job.bucket,
+            n_workers=point.n_workers,
+        )
+        self._gate.configure(max_batch_size=point.max_batch_size, batch_wait_s=point.wait_s)
+
+    async def submit(self, job: FakeJob) -> tuple[int, bool]:
+        """Run one job in a batch; return its number and whether it found the replica idle."""
+        found_idle = self._n_pending == 0
+        self._n_pending += 1
+        try:
+            submit = self._gate.submit if self._point.gated else self._execute
+            return await submit(job), found_idle
+        finally:
+            self._n_pending -= 1
+
+    async def offer_inside(self) -> None:
+        """Offer the whole load from within this process."""
+        sampler = asyncio.create_task(self._sample())
+        self._record.began_s = time.monotonic()
+        answers, n_unanswered = await offer(self._point, self.submit)
+        sampler.cancel()
+        self._record.answers, self._record.n_unanswered = answers, n_unanswered
+
+    async def record(self) -> Record:
+        """Return what was seen so far."""
+        return self._record
+
+    def _make_batched(self) -> Any:
+        point = self._point
+        wait_s = 0.0 if point.gated else point.wait_s
+
+        @serve.batch(batch_wait_timeout_s=wait_s, max_concurrent_batches=point.n_workers)
+        async def run_batch(jobs: list[FakeJob]) -> list[int]:
+            loop = asyncio.get_running_loop()
+            with self._gate.running(jobs) if point.gated else nullcontext():
+                self._n_running += 1
+                began_s = time.monotonic()
+                await loop.run_in_executor(self._threads, time.sleep, point.batch_s)
+                self._n_running -= 1
+                self._record.batches.append(
+                    Batch(began_s=began_s, ended_s=time.monotonic(), jobs=tuple(jobs))
+                )
+                return [job.number for job in jobs]
+
+        return run_batch
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY_S)
+            n_waiting = self._gate.stats.n_waiting
+            self._record.idle.append(n_waiting > 0 and self._n_running < self._point.n_workers)
+
+
+async def offer(point: Point, submit: Any) -> tuple[list[Answer], int]:
+    """Offer a load; return the answers that came, and how many chunks got none.
+
+    After the last chunk was offered, four batches' time is waited; what is left is given up.
+
+    Raises:
+        RuntimeError: a caller got another's answer.
+    """
+    rng = np.random.default_rng(0)
+    # Poisson arrivals, given their number: uniform over the time.
+    times_s = np.sort(rng.uniform(0, point.load_s, round(point.rate * point.load_s)))
+    answers: list[Answer] = []
+    began_s = time.monotonic()
+
+    async def send(job: FakeJob, at_s: float) -> None:
+        sent_s = time.monotonic()
+        number, found_idle = await submit(job)
+        if number != job.number:
+            raise RuntimeError("an answer went to the wrong caller")
+        took_s = time.monotonic() - sent_s
+        answers.append(Answer(offered_s=at_s, latency_s=took_s, found_idle=found_idle))
+
+    tasks = []
+    for number, at_s in enumerate(times_s):
+        await asyncio.sleep(max(0.0, began_s + at_s - time.monotonic()))
+        job = FakeJob(number=number, bucket=number % point.n_buckets)
+        tasks.append(asyncio.create_task(send(job, float(at_s))))
+    _, late = await asyncio.wait(tasks, timeout=4 * point.batch_s + 2 * point.wait_s)
+    for task in late:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
+    return answers, len(late)
+
+
+def measure(point: Point) -> dict[str, Any]:
+    """Deploy a replica on the Ray that is running, load it, delete it; return the figures."""
+    options = serve.deployment(
+        max_ongoing_requests=1_000_000,  # the load is open-loop: nothing may hold it back outside
+        ray_actor_options={"num_cpus": 0.1},
+    )
+    handle: DeploymentHandle[Any] = serve.run(
+        options(FakeTranscriber).bind(point), name=APP, route_prefix=None
+    )
+    limit_s = point.load_s + 60
+    try:
+        if point.via_handle:
+            record = asyncio.run(_offer_through(handle, point))
+        else:
+            handle.offer_inside.remote().result(timeout_s=limit_s)
+            record = handle.record.remote().result(timeout_s=limit_s)
+    finally:
+        serve.delete(APP)
+    return figures(point, record)
+
+
+async def _offer_through(handle: "DeploymentHandle[Any]", point: Point) -> Record:
+    async def submit(job: FakeJob) -> tuple[int, bool]:
+        response = handle.submit.remote(job)
+        try:
+            answer: tuple[int, bool] = await response
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                response.cancel()
+            raise
+        return answer
+
+    warm = FakeJob(number=-1, bucket=0)
+    await submit(warm)  # the handle's router starts with its first call
+    before: Record = await handle.record.remote()
+    began_s = time.monotonic()  # one machine, one clock
+    answers, n_unanswered = await offer(point, submit)
+    seen: Record = await handle.record.remote()
+    return replace(
+        seen,
+        began_s=began_s,
+        batches=seen.batches[len(before.batches) :],
+        answers=answers,
+        n_unanswered=n_unanswered,
+    )
+
+
+def figures(point: Point, record: Record) -> dict[str, Any]:
+    """Return the figures of a load, without its warm-up."""
+    start_s, end_s = record.began_s + point.warm_up_s, record.began_s + point.load_s
+    batches = [b for b in record.batches if start_s <= b.began_s < end_s]
+    answers = [a for a in record.answers if a.offered_s >= point.warm_up_s]
+    lone = [a.latency_s - point.batch_s for a in answers if a.found_idle]
+    runs = [sum(1 for _ in run) for idle, run in groupby(record.idle) if idle]
+    sizes = [len(b.jobs) for b in batches]
+    return {
+        "kind": "gate" if point.gated else "serve.batch alone",
+        "offered_per_s": point.rate,
+        "via": "handle" if point.via_handle else "inside",
+        "wait_s": point.wait_s,
+        "n_workers": point.n_workers,
+        "n_buckets": point.n_buckets,
+        "batch_s": point.batch_s,
+        "n_batches": len(batches),
+        "mean_batch": float(np.mean(sizes)) if sizes else 0.0,
+        "largest_batch": max(sizes, default=0),
+        **percentiles([a.latency_s for a in answers]),
+        "n_answered": len(record.answers),
+        "n_unanswered": record.n_unanswered,
+        "n_lone": len(lone),
+        "lone_added_p50_s": percentiles(lone)["p50_s"],
+        "n_mixed_batches": sum(len({j.bucket for j in b.jobs}) > 1 for b in record.batches),
+        "idle_while_waiting_share": float(np.mean(record.idle)) if record.idle else 0.0,
+        "longest_idle_while_waiting_s": max(runs, default=0) * SAMPLE_EVERY_S,
+    }
+
+
+def bars(point: Point, found: dict[str, Any]) -> list[Bar]:
+    """Return the bars that hold for a point of the gate."""
+    name = f"{point.rate:g}/s {found['via']}"
+    if point.n_buckets > 1:
+        name += f", {point.n_workers} workers, {point.n_buckets} buckets"
+        return [
+            Bar(name=f"{name}: mixed batches", value=found["n_mixed_batches"], limit=0),
+            Bar(
+                name=f"{name}: longest time a worker idles while chunks wait, s",
+                value=found["longest_idle_while_waiting_s"],
+                limit=SLACK_S,
+            ),
+        ]
+    if point.rate * point.batch_s > 1:
+        return [
+            Bar(
+                name=f"{name}: mean batch",
+                value=found["mean_batch"],
+                limit=0.9 * point.rate * point.batch_s,
+                at_least=True,
+            ),
+            Bar(name=f"{name}: p50, s", value=found["p50_s"], limit=2 * point.batch_s),
+        ]
+    return [
+        Bar(
+            name=f"{name}: wait added to a lone chunk (wait {point.wait_s * 1e3:.0f} ms), s",
+            value=found["lone_added_p50_s"],
+            limit=point.wait_s + SLACK_S,
+        )
+    ]
+
+
+def run(report: Report, *, quick: bool) -> None:
+    """Measure every point and write the report."""
+    base = Point(rate=0, load_s=4.0, warm_up_s=0.5, batch_s=0.1) if quick else Point(rate=0)
+    rates = (2.0, 60.0) if quick else RATES
+    points = [replace(base, rate=rate) for rate in rates]
+    points += [replace(base, rate=rate, via_handle=True) for rate in rates]
+    points += [
+        replace(base, rate=2.0, wait_s=0.025),
+        replace(base, rate=2.0, wait_s=0.025, via_handle=True),
+        replace(base, rate=60.0, n_workers=2, n_buckets=2),
+        replace(base, rate=200.0, n_workers=2, n_buckets=2),
+    ]
+    alone = [replace(base, rate=rate, gated=False, wait_s=0.025) for rate in rates[1:3]]
+    report.note(
+        "'inside' offers the chunks within the replica process; 'handle' from another process "
+        "through Serve's handle, transport included. Where chunks stayed unanswered, the "
+        "latencies are those of the answered ones: lower bounds."
+    )
+    say(f"{len(points) + len(alone)} points of {base.load_s:.0f} s")
+    with running_ray():
+        for point in points + alone:
+            found = measure(point)
+            report.add(**found)
+            if point.gated:
+                for bar in bars(point, found):
+                    report.hold(bar)
+    _plot(report, base)
+
+
+def _plot(report: Report, base: Point) -> None:
+    with report.plot(n_axes=2) as (left, right):
+        series = {
+            "gate": lambda r: r["kind"] == "gate" and r["via"] == "inside",
+            "gate, through a handle": lambda r: r["kind"] == "gate" and r["via"] == "handle",
+            "serve.batch alone": lambda r: r["kind"] != "gate",
+        }
+        for name, chosen in series.items():
+            rows = [r for r in report.rows if chosen(r) and r["n_buckets"] == 1]
+            rows = [r for r in rows if r["kind"] != "gate" or r["wait_s"] == 0]
+            rates = [r["offered_per_s"] for r in rows]
+            left.plot(rates, [r["mean_batch"] for r in rows], "o-", label=name)
+            right.plot(rates, [r["p50_s"] for r in rows], "o-", label=name)
+        rates = sorted({r["offered_per_s"] for r in report.rows})
+        wanted = [max(1.0, 0.9 * rate * base.batch_s) for rate in rates]
+        left.plot(rates, wanted, "k--", label="bar")
+        right.plot(rates, [2 * base.batch_s] * len(rates), "k--", label="bar")
+        for ax, label in ((left, "mean batch, chunks"), (right, "p50, s")):
+            ax.set(xlabel="offered, chunks/s", ylabel=label, xscale="log", yscale="log")
+            ax.legend()

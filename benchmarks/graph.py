@@ -1,0 +1,116 @@
+"""Real Ray and the real graph on 127.0.0.1, for the time of a `with` block."""
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import ray
+import requests
+from ray import serve
+
+from serve_app.app import app
+from serve_app.settings import AppSettings
+
+APP = "whisper"
+READY_LIMIT_S = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """The running app, seen from outside."""
+
+    url: str
+    settings: AppSettings
+
+    def post(self, audio: bytes, *, limit_s: float = 600.0, **fields: str) -> dict[str, Any]:
+        """Transcribe one file; return the answer's body.
+
+        Raises:
+            RuntimeError: the answer is an error.
+        """
+        answer = requests.post(
+            f"{self.url}/v1/audio/transcriptions",
+            files={"file": ("upload", audio)},
+            data=fields,
+            timeout=limit_s,
+        )
+        if not answer.ok:
+            raise RuntimeError(f"{answer.status_code}: {answer.text[:500]}")
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def n_chunks_sent(self) -> int:
+        """Return how many chunks the first model's replica has handed to its engine."""
+        name = f"WhisperTranscriber-{self.settings.models[0].name}"
+        stats = serve.get_deployment_handle(name, APP).gate_stats.remote().result(timeout_s=60)
+        return int(stats.n_jobs)
+
+
+@contextmanager
+def running_ray() -> Iterator[str]:
+    """Run a Ray of our own; yield the address of its HTTP proxy."""
+    # More CPUs than there may be: replicas must be placed, however small the machine.
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="warning",
+    )
+    port = free_port()
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+@contextmanager
+def running_graph(args: Mapping[str, Any]) -> Iterator[Graph]:
+    """Run the graph with these settings; yield it once it is ready.
+
+    Raises:
+        TimeoutError: it did not become ready.
+    """
+    settings = AppSettings.model_validate(args)
+    with running_ray() as url:
+        serve.run(app(settings), name=APP, route_prefix="/")
+        deadline_s = time.monotonic() + READY_LIMIT_S
+        while not requests.get(f"{url}/ready", timeout=30).ok:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"the graph was not ready after {READY_LIMIT_S} s")
+            time.sleep(0.2)
+        yield Graph(url=url, settings=settings)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes() -> dict[int, str]:
+    """Return the processes that this one started, by process id, under a name worth printing."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if words:
+            found[process.pid] = _name(words)
+    return found
+
+
+def _name(words: list[str]) -> str:
+    """Shorten a command line: a Ray actor's title, else the program or the script."""
+    if words[0].startswith("ray::"):
+        return words[0].removeprefix("ray::").split(".")[0].strip()
+    script = next((word for word in words[1:3] if word.endswith(".py")), words[0])
+    return script.rsplit("/", 1)[-1]

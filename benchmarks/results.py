@@ -1,0 +1,247 @@
+"""What every benchmark ends with: statistics, bars, a table, a JSON file and a plot.
+
+A `Report` is written after each point, so that a run that is cut short keeps what it measured;
+`complete` in the file says whether it came to its end.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("ray", "ctranslate2", "faster-whisper", "av", "numpy", "onnxruntime")
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A figure and the limit it is held against."""
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool = False  # else: at most
+
+    @property
+    def met(self) -> bool:
+        """Tell whether the figure is on the right side of its limit."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        verdict = "ok" if self.met else "MISSED"
+        return f"{verdict:6} {self.name}: {self.value:.4g} {sign} {self.limit:.4g}"
+
+
+class Report:
+    """The result file of one run."""
+
+    def __init__(self, what: str, out: Path, settings: Figures) -> None:
+        """Make a report.
+
+        Args:
+            what: the benchmark's name.
+            out: the directory for the file and its plots.
+            settings: what the run was asked to do.
+        """
+        name = f"{datetime.now(UTC):%Y-%m-%d}-{machine_slug()}-{what}"
+        self.path = out / f"{name}.json"
+        self._head = {
+            "what": what,
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+            "commit": _commit(),
+            "machine": _machine(),
+            "versions": {"python": platform.python_version(), **_versions()},
+            "settings": dict(settings),
+        }
+        self._began_s = time.monotonic()
+        self.rows: list[dict[str, Any]] = []
+        self.bars: list[Bar] = []
+        self.notes: list[str] = []
+
+    def add(self, **figures: Any) -> None:
+        """Add a row, print it and write the file."""
+        self.rows.append(figures)
+        say("  " + "  ".join(f"{key}={_short(value)}" for key, value in figures.items()))
+        self._write(complete=False)
+
+    def hold(self, bar: Bar) -> None:
+        """Add a bar and print whether it is met."""
+        self.bars.append(bar)
+        say(str(bar))
+
+    def note(self, text: str) -> None:
+        """Add a sentence that a reader of the figures must know."""
+        self.notes.append(text)
+        say(f"note: {text}")
+
+    def finish(self) -> None:
+        """Write the file for the last time."""
+        self._write(complete=True)
+        n_missed = sum(not bar.met for bar in self.bars)
+        say(f"{len(self.bars) - n_missed} of {len(self.bars)} bars met; {self.path}")
+
+    @contextmanager
+    def plot(self, suffix: str = "", *, n_axes: int = 1) -> "Iterator[Sequence[Axes]]":
+        """Draw on axes side by side; the picture lies beside the JSON file."""
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+
+        figure, axes = plt.subplots(1, n_axes, figsize=(5.5 * n_axes, 4.2), squeeze=False)
+        yield list(axes[0])
+        for ax in axes[0]:
+            ax.grid(alpha=0.3)
+        figure.tight_layout()
+        figure.savefig(self.path.with_name(f"{self.path.stem}{suffix}.png"), dpi=110)
+        plt.close(figure)
+
+    def _write(self, *, complete: bool) -> None:
+        content = {
+            **self._head,
+            "took_s": round(time.monotonic() - self._began_s, 1),
+            "complete": complete,
+            "bars": [{**asdict(bar), "met": bar.met} for bar in self.bars],
+            "notes": self.notes,
+            "rows": self.rows,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+        unfinished.rename(self.path)
+
+
+def say(text: str) -> None:
+    """Print a line of progress with the time of day."""
+    click.echo(f"[{datetime.now(UTC):%H:%M:%S}] {text}")
+
+
+def percentiles(values_s: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99 in seconds; NaN where there are no values."""
+    if not len(values_s):
+        return dict.fromkeys(("p50_s", "p95_s", "p99_s"), float("nan"))
+    found = np.percentile(values_s, [50, 95, 99])
+    return {key: float(v) for key, v in zip(("p50_s", "p95_s", "p99_s"), found, strict=True)}
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return the median, the extremes and the values themselves."""
+    return {
+        "median": float(np.median(values)),
+        "min": min(values),
+        "max": max(values),
+        "values": list(values),
+    }
+
+
+def interleave(
+    sides: Mapping[str, Callable[[], float]], n_rounds: int, *, warm_up: bool = True
+) -> dict[str, list[float]]:
+    """Run the sides in turn, A B A B ..., and return what each gave per round.
+
+    Args:
+        sides: each returns its figure of one round, such as the seconds it took.
+        n_rounds: rounds that count.
+        warm_up: run each side once before, uncounted.
+    """
+    if warm_up:
+        for side in sides.values():
+            side()
+    values: dict[str, list[float]] = {name: [] for name in sides}
+    for i in range(n_rounds):
+        for name, side in sides.items():
+            values[name].append(side())
+        latest = "  ".join(f"{name} {v[-1]:.3f}" for name, v in values.items())
+        say(f"round {i + 1} of {n_rounds}: {latest}")
+    return values
+
+
+def median_of_ratios(numerators: Iterable[float], denominators: Iterable[float]) -> float:
+    """Return the median of the ratios of values measured next to each other."""
+    return float(np.median([a / b for a, b in zip(numerators, denominators, strict=True)]))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Do the work and return how long it took."""
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
+
+
+def machine_slug() -> str:
+    """Return a short name of this machine for file names: its CPU and cores."""
+    cpu = re.sub(r"\(.*?\)|CPU|Processor|@.*", "", _cpu_model())
+    slug = re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
+    return f"{slug[:30].strip('-') or 'cpu'}-{os.cpu_count()}c"
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_before": os.getloadavg()[0],
+        "system": platform.platform(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return found[1].strip() if found else platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def _commit() -> dict[str, Any]:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    return {"id": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping) and "median" in value:
+        return f"{value['median']:.4g} ({value['min']:.4g}..{value['max']:.4g})"
+    if isinstance(value, (list, Mapping)):
+        return f"<{len(value)} values>"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value)} cannot be written as JSON")

@@ -1,0 +1,139 @@
+"""The GPU deployment: chunks to their transcripts, in batches across requests."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray
+from ray import serve
+
+from serve_app import models, pipeline
+from serve_app.deployments.calls import timed
+from serve_app.deployments.meters import TranscriberMeters
+from serve_app.domain import ChunkJob, ChunkTranscript, ModelInfo
+from serve_app.scheduler import Gate, GateStats
+from serve_app.settings import ModelSettings, TranscriberUserConfig, check_ongoing_requests
+from serve_app.stages.batching import Bucket, bucket_of
+from serve_app.stages.whisper import WhisperEngine
+
+logger = logging.getLogger("ray.serve")
+
+
+class WhisperTranscriber:
+    """Runs one model; batches the chunks of many requests."""
+
+    def __init__(self, model: ModelSettings) -> None:
+        self._model = model
+        self._config: TranscriberUserConfig | None = None
+        self._fits: int | None = None  # chunks, once a larger batch ran out of memory
+        self._threads = ThreadPoolExecutor(model.n_workers)
+        self._meters = TranscriberMeters()
+        self._execute = self._make_batched()
+        self._gate: Gate[ChunkJob, pipeline.Outcome] = Gate(
+            self._execute,
+            owner_of=lambda job: job.request_id,
+            bucket_of=self._bucket_of,
+            n_workers=model.n_workers,
+            on_batch=self._meters.record_batch,
+        )
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take new batch settings at once; load the model at start and when its revision changes.
+
+        A later config that is not valid leaves the old one in force.
+        """
+        try:
+            config = TranscriberUserConfig.model_validate(user_config)
+            check_ongoing_requests(
+                max_ongoing_requests=_max_ongoing_requests(),
+                max_batch_size=config.max_batch_size,
+                n_workers=self._model.n_workers,
+            )
+        except ValueError as error:
+            if self._config is None:
+                raise
+            logger.error(
+                "%s: the new user_config is not valid, keeping the old: %s", self._model.name, error
+            )
+            return
+        if self._config is None or config.revision != self._config.revision:
+            self._engine = await asyncio.to_thread(self._load, config.revision)
+            self._fits = None
+        self._config = config
+        self._apply(config)
+
+    async def transcribe_chunk(self, job: ChunkJob) -> ChunkTranscript:
+        """Decode one chunk in a batch with others, with as many attempts as it needs."""
+        made = await pipeline.transcribe_chunk(self._gate.submit, job)
+        self._meters.fallbacks.inc(made.n_attempts - 1)
+        return made
+
+    async def info(self) -> ModelInfo:
+        """Return what the model can do."""
+        return models.describe(self._model, self._engine.languages)
+
+    async def gate_stats(self) -> GateStats:
+        """Return what this replica's gate has done so far."""
+        return self._gate.stats
+
+    def _apply(self, config: TranscriberUserConfig) -> None:
+        """Put the config's batch settings into force, as far as the device's memory allows."""
+        size = self._engine.largest_batch(config.max_batch_size)
+        if self._fits is not None:
+            size = min(size, self._fits)
+        logger.info(
+            "model=%s max_batch_size=%d (asked for: %d) batch_wait_timeout_s=%g",
+            *(self._model.name, size, config.max_batch_size, config.batch_wait_timeout_s),
+        )
+        self._meters.max_batch_size.set(size)
+        self._gate.configure(max_batch_size=size, batch_wait_s=config.batch_wait_timeout_s)
+        self._execute.set_max_batch_size(size)
+
+    def _make_batched(self) -> Any:
+        """Return what runs one job as a part of its batch; the gate decides what is in it."""
+
+        @serve.batch(batch_wait_timeout_s=0, max_concurrent_batches=self._model.n_workers)
+        async def transcribe_batch(jobs: list[ChunkJob]) -> list[pipeline.Outcome]:
+            loop = asyncio.get_running_loop()
+
+            def on_out_of_memory(size: int) -> None:  # called in the engine's thread
+                loop.call_soon_threadsafe(self._shrink, size)
+
+            with self._gate.running(jobs):
+                return await loop.run_in_executor(
+                    self._threads, pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory
+                )
+
+        return transcribe_batch
+
+    def _shrink(self, size: int) -> None:
+        """Halve the batches for good, after one of that size did not fit the device."""
+        self._meters.out_of_memory.inc()
+        self._fits = min(self._fits or size, max(1, size // 2))
+        logger.warning("model=%s: a batch of %d ran out of memory", self._model.name, size)
+        if self._config:
+            self._apply(self._config)
+
+    def _bucket_of(self, job: ChunkJob) -> Bucket:
+        return bucket_of(
+            job,
+            n_prompt_tokens=self._engine.n_prompt_tokens(job.options),
+            n_frames=self._engine.n_frames(job.chunk),
+        )
+
+    def _load(self, revision: str | None) -> WhisperEngine:
+        directory = models.locate_model(self._model.source, revision)
+        n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+        engine = WhisperEngine(directory, self._model, n_cores=n_cores)
+        took_s = timed(lambda: pipeline.warm_up(engine))
+        logger.info(
+            "model=%s loaded from %s: %s, first decode %.2f s",
+            *(self._model.name, directory, engine.placement, took_s),
+        )
+        return engine
+
+
+def _max_ongoing_requests() -> int:
+    """Return the limit of this replica. Serve has no public way to ask for it."""
+    return int(serve.get_replica_context()._deployment_config.max_ongoing_requests)

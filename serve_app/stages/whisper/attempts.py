@@ -1,0 +1,72 @@
+"""What follows an attempt: accept it, call it silence, or try the next temperature. Pure.
+
+The tests and their order are openai/whisper's `decode_with_fallback`; the token budget is ours.
+"""
+
+import zlib
+from dataclasses import replace
+
+from serve_app.domain import MAX_TOKENS, ChunkJob, ChunkTranscript, DecodeOptions
+
+
+def next_step(job: ChunkJob, made: ChunkTranscript) -> ChunkTranscript | ChunkJob:
+    """Return the transcript to keep, or the job of the next attempt.
+
+    Where every attempt failed, the best one stands.
+    """
+    options = job.options
+    made = replace(made, n_attempts=job.attempt + 1)
+    if is_silence(made, options):
+        return replace(made, text="", tokens=(), segments=())
+    if not has_failed(made, options, job.chunk.duration_s):
+        return made
+    best = made if job.best is None else better(job.best, made, options)
+    if job.attempt + 1 == len(options.temperatures):
+        return replace(best, n_attempts=made.n_attempts)
+    return replace(job, attempt=job.attempt + 1, best=best)
+
+
+def is_silence(made: ChunkTranscript, options: DecodeOptions) -> bool:
+    """Tell whether the model both hears no speech and does not believe its own text."""
+    return (
+        made.no_speech_prob > options.no_speech_threshold
+        and made.avg_logprob <= options.log_prob_threshold
+    )
+
+
+def has_failed(made: ChunkTranscript, options: DecodeOptions, duration_s: float) -> bool:
+    """Tell whether an attempt repeats itself, is too improbable, or ran into its token budget."""
+    budget = token_budget(options, duration_s)
+    return (
+        made.compression_ratio > options.compression_ratio_threshold
+        or made.avg_logprob < options.log_prob_threshold
+        or (options.max_new_tokens is None and budget is not None and len(made.tokens) >= budget)
+    )
+
+
+def better(one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions) -> ChunkTranscript:
+    """Return the better of two failed attempts: not repetitive first, then the more probable."""
+
+    def rank(made: ChunkTranscript) -> tuple[bool, float]:
+        return made.compression_ratio <= options.compression_ratio_threshold, made.avg_logprob
+
+    return max(one, other, key=rank)
+
+
+def token_budget(options: DecodeOptions, duration_s: float) -> int | None:
+    """Return how many tokens a chunk of that length may cost; None: as many as fit.
+
+    A caller's `max_new_tokens` is a limit and no more; the profile's budget by length is also a
+    test: speech does not reach it, a loop does.
+    """
+    if options.max_new_tokens is not None:
+        return options.max_new_tokens
+    if options.tokens_per_s is None:
+        return None
+    return min(MAX_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
+
+
+def compression_ratio(text: str) -> float:
+    """Return utf-8 bytes over zlib bytes: openai/whisper utils.py."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
