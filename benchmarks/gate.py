@@ -211,7 +211,7 @@ async def _offer_through(handle: "DeploymentHandle[Any]", point: Point) -> Recor
             answer: tuple[int, bool] = await response
         except asyncio.CancelledError:
             with suppress(Exception):
-                response.cancel()
+                response.cancel()  # type: ignore[no-untyped-call]
             raise
         return answer
 
@@ -323,17 +323,19 @@ def run(report: Report, *, quick: bool) -> None:
 
 def _plot(report: Report, base: Point) -> None:
     with report.plot(n_axes=2) as (left, right):
-        series = {
-            "gate": lambda r: r["kind"] == "gate" and r["via"] == "inside",
-            "gate, through a handle": lambda r: r["kind"] == "gate" and r["via"] == "handle",
-            "serve.batch alone": lambda r: r["kind"] != "gate",
-        }
-        for name, chosen in series.items():
-            rows = [r for r in report.rows if chosen(r) and r["n_buckets"] == 1]
-            rows = [r for r in rows if r["kind"] != "gate" or r["wait_s"] == 0]
+        for kind, via, wait_s in (
+            ("gate", "inside", 0.0),
+            ("gate", "handle", 0.0),
+            ("serve.batch alone", "inside", 0.025),
+        ):
+            rows = [
+                r
+                for r in report.rows
+                if (r["kind"], r["via"], r["wait_s"], r["n_buckets"]) == (kind, via, wait_s, 1)
+            ]
             rates = [r["offered_per_s"] for r in rows]
-            left.plot(rates, [r["mean_batch"] for r in rows], "o-", label=name)
-            right.plot(rates, [r["p50_s"] for r in rows], "o-", label=name)
+            for ax, figure in ((left, "mean_batch"), (right, "p50_s")):
+                ax.plot(rates, [r[figure] for r in rows], "o-", label=f"{kind}, offered {via}")
         rates = sorted({r["offered_per_s"] for r in report.rows})
         wanted = [max(1.0, 0.9 * rate * base.batch_s) for rate in rates]
         left.plot(rates, wanted, "k--", label="bar")

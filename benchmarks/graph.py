@@ -1,5 +1,6 @@
 """Real Ray and the real graph on 127.0.0.1, for the time of a `with` block."""
 
+import logging
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,10 @@ class Graph:
     url: str
     settings: AppSettings
 
-    def post(self, audio: bytes, *, limit_s: float = 600.0, **fields: str) -> dict[str, Any]:
-        """Transcribe one file; return the answer's body.
+    def post(
+        self, audio: bytes, fields: Mapping[str, str], *, limit_s: float = 600.0
+    ) -> dict[str, Any]:
+        """Transcribe one file with these form fields; return the answer's body.
 
         Raises:
             RuntimeError: the answer is an error.
@@ -59,8 +62,9 @@ def running_ray() -> Iterator[str]:
         num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="warning",
+        logging_level=logging.WARNING,
     )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     port = free_port()
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})

@@ -71,7 +71,7 @@ class Report:
             "what": what,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
-            "commit": _commit(),
+            "commit": current_commit(),
             "machine": _machine(),
             "versions": {"python": platform.python_version(), **_versions()},
             "settings": dict(settings),
@@ -221,12 +221,18 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def _commit() -> dict[str, Any]:
+def current_commit() -> dict[str, Any]:
+    """Return the commit that runs, and whether its code was changed since."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
-    return {"id": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    code = ("serve_app", "tests", "benchmarks", ":!benchmarks/results")
+    return {
+        "id": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--", *code)),
+    }
 
 
 def _short(value: Any) -> str:

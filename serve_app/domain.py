@@ -18,6 +18,7 @@ from serve_app.errors import InvalidRequestError
 SAMPLE_RATE = 16_000  # Hz; Whisper's and Silero's only rate
 WINDOW_S = 30.0  # Whisper's encoder window: no chunk is longer
 MAX_TOKENS = 448  # of prompt and text together: the length of Whisper's position table
+MAX_NEW_TOKENS = MAX_TOKENS // 2  # of text in one chunk: openai/whisper's and CTranslate2's limit
 
 # Temperatures tried in turn when `temperature` is 0: openai/whisper transcribe.py.
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -95,7 +96,7 @@ class TranscriptionRequest:
         _check_range("length_penalty", self.length_penalty, 0.0, 4.0)
         _check_range("repetition_penalty", self.repetition_penalty, 0.1, 4.0)
         _check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_TOKENS)
-        _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_TOKENS // 2)
+        _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_NEW_TOKENS)
         if self.condition_on_previous_text:
             raise InvalidRequestError(
                 "condition_on_previous_text",
@@ -178,7 +179,7 @@ class DecodeOptions:
     suppress_tokens: tuple[int, ...] = (-1,)
 
     max_new_tokens: int | None = None  # None: the budget below
-    # Tokens that a chunk may cost: so many per second, and a margin. None: as many as fit.
+    # Tokens that a chunk may cost: so many per second, and a margin. None: MAX_NEW_TOKENS.
     tokens_per_s: float | None = None
     token_margin: int = 0
 

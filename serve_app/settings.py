@@ -49,7 +49,7 @@ class ModelSettings(Settings):
     # Tried in turn where a request's temperature is 0; [0.0] switches the fallback off.
     temperatures: tuple[float, ...] = Field(FALLBACK_TEMPERATURES, min_length=1)
     # The tokens that a chunk may cost, by its length. OpenAI's decoder stops at 224 tokens for
-    # 30 s, 7.5 per second; the margin is for chunks of a few words. None: up to 448.
+    # 30 s, 7.5 per second; the margin is for chunks of a few words. None: 224 for any length.
     tokens_per_s: float | None = Field(8.0, gt=0)
     token_margin: int = Field(32, ge=0)
     # full: every chunk is padded to the 30 s that Whisper was trained on. fit: to the next 5 s,

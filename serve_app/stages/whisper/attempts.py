@@ -6,7 +6,7 @@ The tests and their order are openai/whisper's `decode_with_fallback`; the token
 import zlib
 from dataclasses import replace
 
-from serve_app.domain import MAX_TOKENS, ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.domain import MAX_NEW_TOKENS, ChunkJob, ChunkTranscript, DecodeOptions
 
 
 def next_step(job: ChunkJob, made: ChunkTranscript) -> ChunkTranscript | ChunkJob:
@@ -36,11 +36,11 @@ def is_silence(made: ChunkTranscript, options: DecodeOptions) -> bool:
 
 def has_failed(made: ChunkTranscript, options: DecodeOptions, duration_s: float) -> bool:
     """Tell whether an attempt repeats itself, is too improbable, or ran into its token budget."""
-    budget = token_budget(options, duration_s)
+    budgeted = options.max_new_tokens is None and options.tokens_per_s is not None
     return (
         made.compression_ratio > options.compression_ratio_threshold
         or made.avg_logprob < options.log_prob_threshold
-        or (options.max_new_tokens is None and budget is not None and len(made.tokens) >= budget)
+        or (budgeted and len(made.tokens) >= token_budget(options, duration_s))
     )
 
 
@@ -53,8 +53,8 @@ def better(one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions)
     return max(one, other, key=rank)
 
 
-def token_budget(options: DecodeOptions, duration_s: float) -> int | None:
-    """Return how many tokens a chunk of that length may cost; None: as many as fit.
+def token_budget(options: DecodeOptions, duration_s: float) -> int:
+    """Return how many tokens a chunk of that length may cost.
 
     A caller's `max_new_tokens` is a limit and no more; the profile's budget by length is also a
     test: speech does not reach it, a loop does.
@@ -62,8 +62,8 @@ def token_budget(options: DecodeOptions, duration_s: float) -> int | None:
     if options.max_new_tokens is not None:
         return options.max_new_tokens
     if options.tokens_per_s is None:
-        return None
-    return min(MAX_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
+        return MAX_NEW_TOKENS
+    return min(MAX_NEW_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
 
 
 def compression_ratio(text: str) -> float:

@@ -210,12 +210,13 @@ class WhisperEngine:
         prompts = [
             self._prompt(job.options, code) for job, (code, _) in zip(jobs, languages, strict=True)
         ]
-        budgets = [token_budget(job.options, job.chunk.duration_s) for job in jobs]
-        longest = max(MAX_TOKENS if budget is None else budget for budget in budgets)
+        n_new = max(token_budget(job.options, job.chunk.duration_s) for job in jobs)
         return self._whisper.model.generate(  # type: ignore[no-any-return]
             encoded,
             prompts,
-            max_length=min(MAX_TOKENS, len(prompts[0]) + longest),
+            # CTranslate2 stops after min(max_length / 2, max_length - prompt) tokens (whisper.cc),
+            # where the last token of the prompt does not count.
+            max_length=min(MAX_TOKENS, n_new + max(n_new, len(prompts[0]) - 1)),
             length_penalty=options.length_penalty,
             repetition_penalty=options.repetition_penalty,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
@@ -279,8 +280,12 @@ class WhisperEngine:
             language_probability=language[1],
             temperature=job.temperature,
             # The score is the sum over all tokens and the end over length ** penalty: undo that,
-            # and divide by the number of tokens and the end.
-            avg_logprob=result.scores[0] * n_made**job.options.length_penalty / (n_made + 1),
+            # and divide by the number of tokens and the end. An empty text has no score.
+            avg_logprob=(
+                result.scores[0] * n_made**job.options.length_penalty / (n_made + 1)
+                if n_made
+                else 0.0
+            ),
             compression_ratio=compression_ratio(text.strip()),
             no_speech_prob=result.no_speech_prob,
         )
