@@ -125,7 +125,7 @@ def decode_options(
         prompt=request.prompt,
         hotwords=request.hotwords,
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
-        timestamps=request.timestamps,
+        timestamps=_decodes_timestamps(request, model),
         words=request.words,
         beam_size=request.beam_size or model.beam_size,
         best_of=request.best_of,
@@ -138,6 +138,11 @@ def decode_options(
         tokens_per_s=model.tokens_per_s,
         token_margin=model.token_margin,
     )
+
+
+def _decodes_timestamps(request: TranscriptionRequest, model: ModelSettings) -> bool:
+    always = model.timestamps == "always" and request.without_timestamps is None
+    return always or request.timestamps
 
 
 def _known_language(asked: str | None, known: ModelInfo) -> str | None:

@@ -25,7 +25,8 @@ class GateStats:
 
     n_batches: int = 0
     n_jobs: int = 0  # handed over
-    max_batch: int = 0  # jobs in the largest batch
+    max_batch_size: int = 1  # the limit in force
+    max_batch: int = 0  # jobs in the largest batch so far
     max_owners: int = 0  # distinct requests in the batch that had the most
     n_waiting: int = 0
     n_running: int = 0  # jobs whose batch has not ended
@@ -94,7 +95,12 @@ class Gate(Generic[Job, Outcome]):
         """Return a snapshot of the gate's counters."""
         n_waiting = sum(len(queue) for queue in self._queues.values())
         return GateStats(
-            **{**vars(self._stats), "n_waiting": n_waiting, "n_running": self._n_running}
+            **{
+                **vars(self._stats),
+                "max_batch_size": self._max_batch_size,
+                "n_waiting": n_waiting,
+                "n_running": self._n_running,
+            }
         )
 
     async def submit(self, job: Job) -> Outcome:

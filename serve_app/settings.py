@@ -46,6 +46,9 @@ class ModelSettings(Settings):
     cpu_threads: int = Field(0, ge=0)  # per worker; 0: the cores that Ray gave the replica
     n_workers: PositiveInt = 1  # batches that run at the same time (CTranslate2 inter_threads)
     beam_size: PositiveInt = 1  # where a request names none
+    # as_needed: timestamp tokens are decoded only for requests that want times; they cost time per
+    # token and can change a word. always: every format has the same words.
+    timestamps: Literal["as_needed", "always"] = "as_needed"
     # Tried in turn where a request's temperature is 0; [0.0] switches the fallback off.
     temperatures: tuple[float, ...] = Field(FALLBACK_TEMPERATURES, min_length=1)
     # The tokens that a chunk may cost, by its length. OpenAI's decoder stops at 224 tokens for

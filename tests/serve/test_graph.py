@@ -78,8 +78,10 @@ def test_audio_without_speech_is_200_with_an_empty_text(pcm: np.ndarray, graph: 
             (400, "invalid_value", "response_format"),
         ),
         (encode(clip("light")), {"model": "none"}, (404, "model_not_found", "model")),
+        (encode(clip("light")), {"language": "tr"}, (400, "invalid_value", "language")),
+        (encode(clip("light")), {"beam_size": "99"}, (400, "invalid_value", "beam_size")),
     ],
-    ids=["empty", "text", "random", "too-short", "format", "model"],
+    ids=["empty", "text", "random", "too-short", "format", "model", "language", "beam"],
 )
 def test_bad_input_is_refused_in_openais_shape(
     audio: bytes, fields: dict[str, str], expected: tuple[int, str, str], graph: Graph
@@ -143,6 +145,29 @@ def test_a_python_caller_gets_the_same_text_as_http(graph: Graph) -> None:
     made: Transcript = graph.handle.transcribe.remote(data, TranscriptionRequest()).result()
     assert made.text == graph.post(data).json()["text"] == references()["train"]
     assert made.model == "demo"
+
+
+def test_a_python_caller_gets_segments_and_words_in_the_files_time(graph: Graph) -> None:
+    pcm = np.concatenate([silence(4), clip("light"), silence(4), clip("timer")])
+    request = TranscriptionRequest(segments=True, words=True)
+    made: Transcript = graph.handle.transcribe.remote(encode(pcm), request).result()
+    assert made.text.startswith("turn on the light")
+    assert made.text.endswith(references()["timer"])
+    assert "".join(word.text for word in made.words).strip() == made.text
+    later_s = 8 + len(clip("light")) / 16000  # where the second clip begins
+    times_s = [word.start_s for word in made.words]
+    n_second = len(references()["timer"].split())
+    assert all(3.5 < t < later_s - 3.5 for t in times_s[:-n_second])
+    assert all(t > later_s - 0.5 for t in times_s[-n_second:])
+    assert [segment.id for segment in made.segments] == list(range(len(made.segments)))
+
+
+def test_options_change_what_is_heard(graph: Graph) -> None:
+    pcm = np.concatenate([clip("light"), silence(3), clip("timer")])
+    first_only = graph.transcribe(pcm, clip_timestamps=f"0,{len(clip('light')) / 16000}")
+    assert first_only == references()["light"]
+    assert graph.transcribe(clip("light"), max_new_tokens="2") in references()["light"]
+    assert graph.transcribe(silence(3), vad_filter="false") == ""
 
 
 def test_a_python_caller_catches_typed_errors(graph: Graph) -> None:

@@ -2,7 +2,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api import create_app
-from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest
+from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest, VadOptions
 from serve_app.errors import InvalidAudioError, QueueFullError
 
 PATH = "/v1/audio/transcriptions"
@@ -46,19 +46,78 @@ def test_every_field_reaches_the_service(client: TestClient, service: Service) -
     fields = {
         "model": "demo",
         "language": "tr",
+        "multilingual": "true",
         "prompt": "Ankara",
+        "hotwords": "Çankaya",
         "temperature": "0.2",
         "response_format": "text",
+        "timestamp_granularities[]": ["word", "segment"],
+        "without_timestamps": "0",
+        "beam_size": "3",
+        "best_of": "2",
+        "patience": "1.5",
+        "length_penalty": "0.9",
+        "repetition_penalty": "1.1",
+        "no_repeat_ngram_size": "4",
+        "max_new_tokens": "50",
+        "suppress_tokens": "-1, 9",
+        "condition_on_previous_text": "false",
+        "vad_filter": "False",
+        "vad_parameters": '{"threshold": 0.6, "min_silence_duration_ms": 500}',
+        "clip_timestamps": "1,2.5",
     }
     answer = client.post(PATH, files={"file": b"abc"}, data=fields)
     assert answer.text == "3 bytes\n"
     assert service.request == TranscriptionRequest(
         model="demo",
         language="tr",
+        multilingual=True,
         prompt="Ankara",
+        hotwords="Çankaya",
         temperature=0.2,
         response_format=ResponseFormat.TEXT,
+        segments=True,
+        words=True,
+        without_timestamps=False,
+        beam_size=3,
+        best_of=2,
+        patience=1.5,
+        length_penalty=0.9,
+        repetition_penalty=1.1,
+        no_repeat_ngram_size=4,
+        max_new_tokens=50,
+        suppress_tokens=(-1, 9),
+        vad_filter=False,
+        vad=VadOptions(threshold=0.6, min_silence_s=0.5),
+        clip_timestamps=(1.0, 2.5),
     )
+
+
+def test_an_absent_field_has_its_default(client: TestClient, service: Service) -> None:
+    client.post(PATH, files={"file": b"abc"}, data={"prompt": ""})
+    assert service.request == TranscriptionRequest()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("beam_size", "many"),
+        ("beam_size", "0.5"),
+        ("multilingual", "perhaps"),
+        ("suppress_tokens", "1,x"),
+        ("vad_parameters", "[1]"),
+        ("vad_parameters", "{"),
+        ("vad_parameters", '{"unknown": 1}'),
+        ("vad_parameters", '{"threshold": "high"}'),
+        ("clip_timestamps", "3,1"),
+        ("condition_on_previous_text", "true"),
+        ("timestamp_granularities[]", "letter"),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_named(client: TestClient, field: str, value: str) -> None:
+    answer = client.post(PATH, files={"file": b"abc"}, data={field: value})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == field.removesuffix("[]")
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,14 @@ def test_what_a_request_leaves_open_is_the_profiles() -> None:
     assert (made.beam_size, made.temperatures) == (5, MODEL.temperatures)
 
 
+def test_a_profile_can_decode_timestamps_for_every_request() -> None:
+    always = MODEL.model_copy(update={"timestamps": "always"})
+    plain, none = TranscriptionRequest(), TranscriptionRequest(without_timestamps=True)
+    assert not pipeline.decode_options(plain, MODEL, MANY).timestamps
+    assert pipeline.decode_options(plain, always, MANY).timestamps
+    assert not pipeline.decode_options(none, always, MANY).timestamps
+
+
 @pytest.mark.parametrize(
     ("asked", "code"),
     [("tr", "tr"), ("Turkish", "tr"), ("tr-TR", "tr"), ("zh_Hans", "zh"), (None, None)],

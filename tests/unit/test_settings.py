@@ -1,7 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from serve_app.settings import AppSettings, TranscriberUserConfig, model_name
+from serve_app.settings import (
+    AppSettings,
+    TranscriberUserConfig,
+    check_ongoing_requests,
+    model_name,
+)
 
 
 def test_model_is_short_for_a_list_of_one() -> None:
@@ -25,6 +30,17 @@ def test_an_unknown_key_is_refused() -> None:
         AppSettings.model_validate({"batch_window": 3})
     with pytest.raises(ValidationError, match="batch_size"):
         TranscriberUserConfig.model_validate({"batch_size": 3})
+
+
+def test_an_unknown_key_of_the_vad_is_refused() -> None:
+    with pytest.raises(ValidationError, match="min_silence_ms"):
+        AppSettings.model_validate({"vad": {"min_silence_ms": 300}})
+
+
+def test_too_few_ongoing_requests_to_fill_a_batch_are_refused_with_the_number_that_does() -> None:
+    check_ongoing_requests(max_ongoing_requests=32, max_batch_size=16, n_workers=2)
+    with pytest.raises(ValueError, match="32 or more"):
+        check_ongoing_requests(max_ongoing_requests=31, max_batch_size=16, n_workers=2)
 
 
 def test_two_models_must_not_share_a_name() -> None:
