@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import ray
 import requests
 from ray import serve
@@ -97,24 +96,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def processes() -> dict[int, str]:
-    """Return the processes that this one started, by process id, under a name worth printing."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        try:
-            words = process.cmdline()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        if words:
-            found[process.pid] = _name(words)
-    return found
-
-
-def _name(words: list[str]) -> str:
-    """Shorten a command line: a Ray actor's title, else the program or the script."""
-    if words[0].startswith("ray::"):
-        return words[0].removeprefix("ray::").split(".")[0].strip()
-    script = next((word for word in words[1:3] if word.endswith(".py")), words[0])
-    return script.rsplit("/", 1)[-1]

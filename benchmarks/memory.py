@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from benchmarks.graph import Graph, processes, running_graph
+from benchmarks.graph import Graph, running_graph
 from benchmarks.local import Workpiece, embedded_workpiece
 from benchmarks.results import Bar, Report, say, seconds
 from benchmarks.workload import speech_opus
@@ -122,13 +122,34 @@ def _sampled() -> Iterator[Peaks]:
 def _uss_by_name() -> dict[str, int]:
     """Return each process's USS in bytes; of several with one name, the largest."""
     found: dict[str, int] = defaultdict(int)
-    for pid, name in processes().items():
+    for pid, name in _processes().items():
         try:
             uss = psutil.Process(pid).memory_full_info().uss
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         found[name] = max(found[name], uss)
     return found
+
+
+def _processes() -> dict[int, str]:
+    """Return the processes that this one started, by process id, under a name worth printing."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if words:
+            found[process.pid] = _name(words)
+    return found
+
+
+def _name(words: list[str]) -> str:
+    """Shorten a command line: a Ray actor's title, else the program or the script."""
+    if words[0].startswith("ray::"):
+        return words[0].removeprefix("ray::").split(".")[0].strip()
+    script = next((word for word in words[1:3] if word.endswith(".py")), words[0])
+    return script.rsplit("/", 1)[-1]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ environment.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -114,19 +115,34 @@ def model_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", last).lstrip("._-") or "model"
 
 
-def check_ongoing_requests(
-    *, max_ongoing_requests: int, max_batch_size: int, n_workers: int
-) -> None:
-    """Check that a WhisperTranscriber admits enough chunks to fill all its batches at once.
+@dataclass(frozen=True, kw_only=True)
+class BatchLimits:
+    """Three numbers of a WhisperTranscriber that must fit each other."""
 
-    Serve counts every chunk that waits or runs in the replica, and admits 5 unless told otherwise.
+    max_ongoing_requests: int  # Serve's; it counts every chunk that waits or runs in the replica
+    max_batch_size: int
+    n_workers: int
 
-    Raises:
-        ValueError: it does not; says the smallest value that does.
-    """
-    needed = max_batch_size * n_workers
-    if max_ongoing_requests < needed:
-        raise ValueError(
-            f"max_ongoing_requests is {max_ongoing_requests}, so {n_workers} x {max_batch_size} "
-            f"chunks could never run at once: set it to {needed} or more."
+    def check(self) -> None:
+        """Check that all batches can be full at once. Serve admits 5 chunks unless told otherwise.
+
+        Raises:
+            ValueError: they cannot; says the smallest value that lets them.
+        """
+        needed = self.max_batch_size * self.n_workers
+        if self.max_ongoing_requests < needed:
+            raise ValueError(
+                f"max_ongoing_requests is {self.max_ongoing_requests}, so {self.n_workers} x "
+                f"{self.max_batch_size} chunks could never run at once: set it to {needed} or more."
+            )
+
+    def idle_warning(self) -> str | None:
+        """Say where the limits leave the device idle although chunks wait; None where not."""
+        needed = self.max_batch_size * (self.n_workers + 1)
+        if self.max_ongoing_requests >= needed:
+            return None
+        return (
+            f"max_ongoing_requests is {self.max_ongoing_requests}: while every worker has a full "
+            f"batch, the next one cannot gather, so the device idles between batches. {needed} or "
+            "more avoids it."
         )

@@ -13,7 +13,7 @@ from serve_app.deployments.calls import timed
 from serve_app.deployments.meters import TranscriberMeters
 from serve_app.domain import ChunkJob, ChunkTranscript, ModelInfo
 from serve_app.scheduler import Gate, GateStats
-from serve_app.settings import ModelSettings, TranscriberUserConfig, check_ongoing_requests
+from serve_app.settings import BatchLimits, ModelSettings, TranscriberUserConfig
 from serve_app.stages.batching import Bucket, bucket_of
 from serve_app.stages.whisper import WhisperEngine
 
@@ -45,11 +45,12 @@ class WhisperTranscriber:
         """
         try:
             config = TranscriberUserConfig.model_validate(user_config)
-            check_ongoing_requests(
+            limits = BatchLimits(
                 max_ongoing_requests=_max_ongoing_requests(),
                 max_batch_size=config.max_batch_size,
                 n_workers=self._model.n_workers,
             )
+            limits.check()
         except ValueError as error:
             if self._config is None:
                 raise
@@ -57,6 +58,8 @@ class WhisperTranscriber:
                 "%s: the new user_config is not valid, keeping the old: %s", self._model.name, error
             )
             return
+        if warning := limits.idle_warning():
+            logger.warning("model=%s: %s", self._model.name, warning)
         if self._config is None or config.revision != self._config.revision:
             self._engine = await asyncio.to_thread(self._load, config.revision)
             self._fits = None

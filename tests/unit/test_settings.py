@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from serve_app.settings import (
     AppSettings,
+    BatchLimits,
     TranscriberUserConfig,
-    check_ongoing_requests,
     model_name,
 )
 
@@ -38,9 +41,32 @@ def test_an_unknown_key_of_the_vad_is_refused() -> None:
 
 
 def test_too_few_ongoing_requests_to_fill_a_batch_are_refused_with_the_number_that_does() -> None:
-    check_ongoing_requests(max_ongoing_requests=32, max_batch_size=16, n_workers=2)
+    BatchLimits(max_ongoing_requests=32, max_batch_size=16, n_workers=2).check()
     with pytest.raises(ValueError, match="32 or more"):
-        check_ongoing_requests(max_ongoing_requests=31, max_batch_size=16, n_workers=2)
+        BatchLimits(max_ongoing_requests=31, max_batch_size=16, n_workers=2).check()
+
+
+def test_limits_that_leave_the_device_idle_are_told() -> None:
+    enough = BatchLimits(max_ongoing_requests=48, max_batch_size=16, n_workers=2)
+    tight = BatchLimits(max_ongoing_requests=47, max_batch_size=16, n_workers=2)
+    assert enough.idle_warning() is None
+    assert "48 or more" in (tight.idle_warning() or "")
+
+
+def test_the_demo_profile_can_fill_its_batches() -> None:
+    path = Path(__file__).parents[2] / "configs" / "demo.yaml"
+    [application] = yaml.safe_load(path.read_text())["applications"]
+    settings = AppSettings.model_validate(application["args"])
+    deployments = {d["name"]: d for d in application["deployments"]}
+    for model in settings.models:
+        deployment = deployments[f"WhisperTranscriber-{model.name}"]
+        limits = BatchLimits(
+            max_ongoing_requests=deployment["max_ongoing_requests"],
+            max_batch_size=deployment["user_config"]["max_batch_size"],
+            n_workers=model.n_workers,
+        )
+        limits.check()
+        assert limits.idle_warning() is None
 
 
 def test_two_models_must_not_share_a_name() -> None:
