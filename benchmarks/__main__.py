@@ -23,6 +23,7 @@ from benchmarks import (
     window_fit,
 )
 from benchmarks.results import Report, current_commit, say
+from serve_app.settings import TranscriberUserConfig
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT_S = 3600.0  # of one benchmark
@@ -52,7 +53,17 @@ OPTIONS = (
 OWN_OPTIONS = {
     "memory": (
         click.Option(["--hours"], type=float, default=10.0, show_default=True, help="Of the file."),
-    )
+    ),
+    "fairness": (
+        click.Option(
+            ["--max-batch-size"],
+            type=int,
+            multiple=True,
+            default=[TranscriberUserConfig().max_batch_size],
+            show_default=True,
+            help="Chunks; may be given several times.",
+        ),
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,46 +19,58 @@ HEAD_START_S = 1.0  # of the long file
 P95_RATIO = 3.0  # with over without the long file, at most
 
 
-def run(report: Report, *, quick: bool) -> None:
-    """Measure rounds of clips alone and beside the long file; write the report."""
+def run(report: Report, *, quick: bool, max_batch_size: Sequence[int]) -> None:
+    """Measure rounds of clips alone and beside the long file; write the report.
+
+    Args:
+        report: gets the rows.
+        quick: one round beside five minutes.
+        max_batch_size: the batch sizes to try.
+    """
     threads = max(1, (os.cpu_count() or 1) - 1)  # one core stays for decoding and VAD
     work = embedded_workpiece(threads=threads)
     long_s = 300.0 if quick else 3600.0
     long_file = speech_opus(long_s)
     with running_graph(work.args) as graph:
         _send_clips(graph, work)  # warm-up
-        for i in range(1 if quick else 3):
-            say(f"round {i + 1}: clips alone")
-            alone = _send_clips(graph, work)
-            report.add(round=i, side="alone", **percentiles(alone), latencies_s=alone)
-            say(f"round {i + 1}: clips beside {long_s / 60:.0f} minutes")
-            beside, long_took_s, n_during = _send_beside(graph, work, long_file)
-            report.add(
-                round=i,
-                side="beside",
-                **percentiles(beside),
-                latencies_s=beside,
-                long_file_s=long_s,
-                long_file_took_s=long_took_s,
-                n_answered_while_it_ran=n_during,
-            )
+        for size in max_batch_size:
+            graph.set_batch_size(size)
+            for i in range(1 if quick else 3):
+                head = {"max_batch_size": size, "round": i}
+                say(f"batches of {size}, round {i + 1}: clips alone")
+                alone = _send_clips(graph, work)
+                report.add(**head, side="alone", **percentiles(alone), latencies_s=alone)
+                say(f"batches of {size}, round {i + 1}: beside {long_s / 60:.0f} minutes")
+                beside, long_took_s, n_during = _send_beside(graph, work, long_file)
+                report.add(
+                    **head,
+                    side="beside",
+                    **percentiles(beside),
+                    latencies_s=beside,
+                    long_file_s=long_s,
+                    long_file_took_s=long_took_s,
+                    n_answered_while_it_ran=n_during,
+                )
+            _hold(report, size)
+    _plot(report)
+
+
+def _hold(report: Report, size: int) -> None:
+    rows = [row for row in report.rows if row["max_batch_size"] == size]
     p95 = {
-        side: float(np.median([row["p95_s"] for row in report.rows if row["side"] == side]))
+        side: float(np.median([row["p95_s"] for row in rows if row["side"] == side]))
         for side in ("alone", "beside")
     }
-    during = [row["n_answered_while_it_ran"] for row in report.rows if row["side"] == "beside"]
-    if min(during) < N_CLIPS:
-        report.note(
-            f"Only {min(during)} of {N_CLIPS} clips were answered before the long file was."
-        )
+    n_during = min(row["n_answered_while_it_ran"] for row in rows if row["side"] == "beside")
+    if n_during < N_CLIPS:
+        report.note(f"Only {n_during} of {N_CLIPS} clips were answered before the long file was.")
     report.hold(
         Bar(
-            name="p95 of short clips, beside a long file over alone",
+            name=f"batches of {size}: p95 of short clips, beside a long file over alone",
             value=p95["beside"] / p95["alone"],
             limit=P95_RATIO,
         )
     )
-    _plot(report)
 
 
 def _send_clips(
@@ -113,10 +125,11 @@ def _send_beside(graph: Graph, work: Workpiece, long_file: bytes) -> tuple[list[
 
 def _plot(report: Report) -> None:
     with report.plot() as (ax,):
-        for side in ("alone", "beside"):
-            rows = [row for row in report.rows if row["side"] == side]
-            values = np.sort([v for row in rows for v in row["latencies_s"]])
-            label = "alone" if side == "alone" else "beside a long file"
-            ax.plot(values, np.arange(1, len(values) + 1) / len(values), label=label)
-        ax.set(xlabel="latency of a 5 s clip, s", ylabel="share of clips", xlim=(0, None))
+        for size in dict.fromkeys(row["max_batch_size"] for row in report.rows):
+            for side, where in (("alone", "alone"), ("beside", "beside a long file")):
+                rows = [r for r in report.rows if (r["max_batch_size"], r["side"]) == (size, side)]
+                values = np.sort([v for row in rows for v in row["latencies_s"]])
+                shares = np.arange(1, len(values) + 1) / len(values)
+                ax.plot(values, shares, label=f"batches of {size}, {where}")
+        ax.set(xlabel="latency of a 5 s clip, s", ylabel="share of clips", xscale="log")
         ax.legend()

@@ -13,7 +13,7 @@ import requests
 from ray import serve
 
 from serve_app.app import app
-from serve_app.settings import AppSettings
+from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
 READY_LIMIT_S = 180.0
@@ -50,6 +50,12 @@ class Graph:
         name = f"WhisperTranscriber-{self.settings.models[0].name}"
         stats = serve.get_deployment_handle(name, APP).gate_stats.remote().result(timeout_s=60)
         return int(stats.n_jobs)
+
+    def set_batch_size(self, max_batch_size: int) -> None:
+        """Give the first model's one replica another batch size, as its `user_config` would."""
+        config = TranscriberUserConfig(max_batch_size=max_batch_size).model_dump()
+        name = f"WhisperTranscriber-{self.settings.models[0].name}"
+        serve.get_deployment_handle(name, APP).reconfigure.remote(config).result(timeout_s=60)
 
 
 @contextmanager

@@ -29,6 +29,15 @@ class ResponseFormat(StrEnum):
 
     JSON = "json"
     TEXT = "text"
+    SRT = "srt"
+    VTT = "vtt"
+    VERBOSE_JSON = "verbose_json"
+    DIARIZED_JSON = "diarized_json"
+
+    @property
+    def has_times(self) -> bool:
+        """Tell whether the format shows when something was said."""
+        return self not in (ResponseFormat.JSON, ResponseFormat.TEXT)
 
 
 class Task(StrEnum):
@@ -64,14 +73,19 @@ class TranscriptionRequest:
     model: str | None = None  # None: the profile's first model
     task: Task = Task.TRANSCRIBE
     language: str | None = None  # a code, a name or a BCP-47 tag; None: detect on the first chunk
+    languages: tuple[str, ...] = ()  # detect among these only
     multilingual: bool = False  # detect on every chunk
     prompt: str | None = None  # text that steers spelling and style, as if spoken before
     hotwords: str | None = None  # words to expect; they stand before the prompt
     temperature: float = 0.0  # 0: try the profile's in turn; above 0: that one only
     response_format: ResponseFormat = ResponseFormat.JSON
 
-    segments: bool = False  # segment times, from the model's timestamp tokens
-    words: bool = False  # word times, from its attention
+    # Times beyond those that the format needs: of segments, from the model's timestamp tokens, and
+    # of words, from its attention.
+    segments: bool = False
+    words: bool = False
+    max_line_width: int | None = None  # characters in a line of srt and vtt; None: no limit
+    max_line_count: int | None = None  # lines in a cue; None: no limit
     without_timestamps: bool | None = None  # None: timestamp tokens only where segments need them
 
     beam_size: int | None = None  # None: the profile's
@@ -97,6 +111,14 @@ class TranscriptionRequest:
         _check_range("repetition_penalty", self.repetition_penalty, 0.1, 4.0)
         _check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_TOKENS)
         _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_NEW_TOKENS)
+        _check_range("max_line_width", self.max_line_width or 1, 1, 1000)
+        _check_range("max_line_count", self.max_line_count or 1, 1, 100)
+        if self.response_format is ResponseFormat.DIARIZED_JSON:
+            raise InvalidRequestError(
+                "response_format",
+                "diarized_json needs a diarization deployment, and this app has none. "
+                "verbose_json gives the same segments without speakers.",
+            )
         if self.condition_on_previous_text:
             raise InvalidRequestError(
                 "condition_on_previous_text",
@@ -111,11 +133,16 @@ class TranscriptionRequest:
             )
 
     @property
+    def needs_words(self) -> bool:
+        """Tell whether words must be aligned with the audio: lines are cut between words."""
+        return self.words or bool(self.max_line_width or self.max_line_count)
+
+    @property
     def timestamps(self) -> bool:
         """Tell whether the model is to decode timestamp tokens, which cost time per token."""
         if self.without_timestamps is not None:
             return not self.without_timestamps
-        return self.segments or self.words
+        return self.response_format.has_times or self.segments or self.needs_words
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
@@ -164,6 +191,7 @@ class DecodeOptions:
 
     task: Task = Task.TRANSCRIBE
     language: str | None = None  # ISO 639-1; None: the model detects it on this chunk
+    languages: tuple[str, ...] = ()  # among these only; empty: among all it knows
     prompt: str | None = None
     hotwords: str | None = None
     temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES  # tried in turn
@@ -250,6 +278,13 @@ class ChunkJob:
     def temperature(self) -> float:
         """Return this attempt's temperature."""
         return self.options.temperatures[self.attempt]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptDelta:
+    """What one more chunk adds to a transcript. The texts of all deltas make its text."""
+
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

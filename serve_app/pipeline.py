@@ -119,14 +119,16 @@ def decode_options(
         raise InvalidRequestError(
             "task", f"The model '{model.name}' cannot translate; it only transcribes."
         )
+    among = tuple(c for name in request.languages if (c := _known_language(name, known)))
     return DecodeOptions(
         task=request.task,
-        language=_known_language(request.language, known),
+        language=among[0] if len(among) == 1 else _known_language(request.language, known),
+        languages=among,
         prompt=request.prompt,
         hotwords=request.hotwords,
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
         timestamps=_decodes_timestamps(request, model),
-        words=request.words,
+        words=request.needs_words,
         beam_size=request.beam_size or model.beam_size,
         best_of=request.best_of,
         patience=request.patience,
@@ -230,6 +232,11 @@ def finish(
     """Join a request's chunks, given in the order of the audio, into its transcript."""
     pieces = [(chunk.spans, made) for chunk, made in chunks]
     return assemble.assemble(pieces, task=request.task, duration_s=duration_s, model=model)
+
+
+def join_texts(chunks: Sequence[ChunkTranscript]) -> str:
+    """Return the text of a request's chunks so far."""
+    return assemble.join_texts(chunks)
 
 
 def _find_spans(

@@ -1,5 +1,7 @@
 """The Starlette application: which path answers with what. Made by the Ingress."""
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -7,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from serve_app.api import forms
 from serve_app.api.errors import EXCEPTION_HANDLERS
-from serve_app.domain import Transcript, TranscriptionRequest
+from serve_app.api.fields import read_fields
+from serve_app.api.forms import read_upload
+from serve_app.api.streaming import stream_events
+from serve_app.domain import Task, Transcript, TranscriptDelta, TranscriptionRequest
 from serve_app.stages.render import render
 
 
@@ -20,6 +24,12 @@ class TranscriptionService(Protocol):
         """Transcribe a whole file. Raises a `TranscriptionError`."""
         ...
 
+    def transcribe_stream(
+        self, audio: bytes, request: TranscriptionRequest
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        """Yield what each chunk adds, in the order of the audio, and last the whole transcript."""
+        ...
+
     async def waiting_for(self) -> list[str]:
         """Name the deployments that cannot serve yet; empty when all can."""
         ...
@@ -28,12 +38,19 @@ class TranscriptionService(Protocol):
 def create_app(service: TranscriptionService) -> Starlette:
     """Return the application that answers with `service`."""
 
-    async def transcriptions(http: Request) -> Response:
-        async with forms.read(http) as form:
-            request = forms.to_request(form)
-            audio = await forms.read_file(form)
-        body = render(await service.transcribe(audio, request), request.response_format)
-        return Response(body.content, media_type=body.media_type)
+    def answer(task: Task) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(http: Request) -> Response:
+            upload = await read_upload(http)
+            asked = read_fields(upload.fields, task)
+            if asked.stream:
+                events = service.transcribe_stream(upload.audio, asked.request)
+                return await stream_events(events)
+            made = await service.transcribe(upload.audio, asked.request)
+            made = replace(made, warnings=(*made.warnings, *asked.warnings))
+            body = render(made, asked.request)
+            return Response(body.content, media_type=body.media_type)
+
+        return endpoint
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("OK")
@@ -47,7 +64,8 @@ def create_app(service: TranscriptionService) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+            Route("/v1/audio/transcriptions", answer(Task.TRANSCRIBE), methods=["POST"]),
+            Route("/v1/audio/translations", answer(Task.TRANSLATE), methods=["POST"]),
             Route("/health", health),
             Route("/ready", ready),
         ],

@@ -26,13 +26,19 @@ def to_response(error: TranscriptionError) -> JSONResponse:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     elif error.status >= 500:  # noqa: PLR2004 - clients retry these unless told not to
         headers["x-should-retry"] = "false"
-    body = {
-        "message": str(error),
-        "type": error.kind,
-        "param": error.param,
-        "code": error.code,
+    return JSONResponse(to_body(error), status_code=error.status, headers=headers)
+
+
+def to_body(error: TranscriptionError) -> dict[str, dict[str, str | None]]:
+    """Return OpenAI's envelope of an error."""
+    return {
+        "error": {
+            "message": str(error),
+            "type": error.kind,
+            "param": error.param,
+            "code": error.code,
+        }
     }
-    return JSONResponse({"error": body}, status_code=error.status, headers=headers)
 
 
 async def _on_transcription_error(_: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -25,6 +25,7 @@ from serve_app.domain import (
     DecodeOptions,
     ModelInfo,
     Transcript,
+    TranscriptDelta,
     TranscriptionRequest,
 )
 from serve_app.errors import TranscriptionError
@@ -65,17 +66,36 @@ class Ingress:
         Raises:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
+        async with aclosing(self.transcribe_stream(audio, request)) as events:
+            async for made in events:
+                if isinstance(made, Transcript):
+                    return made
+        raise TranscriptionError  # a stream ends with a transcript
+
+    async def transcribe_stream(
+        self, audio: bytes, request: TranscriptionRequest
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        """Yield what each chunk adds, in the order of the audio, and last the whole transcript.
+
+        Raises:
+            TranscriptionError: one of its kinds (`serve_app.errors`).
+        """
         began_s = time.perf_counter()
         model = models.find_model(request.model, self._settings.models)
         run = await self._start(audio, request, model)
+        made: list[tuple[Chunk, ChunkTranscript]] = []
+        text = ""
         async with aclosing(run.chunks()) as chunks:
-            made = [pair async for pair in chunks]
-        transcript = pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
+            async for pair in chunks:
+                made.append(pair)
+                so_far = pipeline.join_texts([transcript for _, transcript in made])
+                yield TranscriptDelta(text=so_far[len(text) :])
+                text = so_far
         logger.info(
             "transcribed model=%s audio_s=%.1f chunks=%d took_s=%.3f",
             *(model.name, run.duration_s, len(made), time.perf_counter() - began_s),
         )
-        return transcript
+        yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
 
     async def waiting_for(self) -> list[str]:
         """Name the deployments of which no replica has run a real decode yet."""

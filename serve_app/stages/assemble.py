@@ -4,7 +4,7 @@ Times go from the chunk, whose spans lie end to end, back to the caller's audio,
 pauses between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -12,6 +12,14 @@ from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, W
 
 NO_SPEECH = "no_speech: no speech was found in the audio"
 FRAMES_PER_S = 100  # Whisper's `seek` counts frames of 10 ms
+
+
+def join_texts(chunks: Iterable[ChunkTranscript]) -> str:
+    """Return the text of the first chunks of a request, or of all: a prefix of the whole text.
+
+    Whisper's tokens carry the spaces between words, so the texts are joined without one.
+    """
+    return "".join(chunk.text for chunk in chunks).strip()
 
 
 def assemble(
@@ -23,8 +31,7 @@ def assemble(
 ) -> Transcript:
     """Join the chunks of one request, in the order of the audio.
 
-    Whisper's tokens carry the spaces between words, so the texts are joined without one. The
-    language is the one of the chunk whose detection was the surest.
+    The language is the one of the chunk whose detection was the surest.
 
     Args:
         chunks: each chunk's spans in the caller's audio, and what the model made of it.
@@ -36,7 +43,7 @@ def assemble(
     surest = max(made, key=lambda chunk: chunk.language_probability, default=None)
     segments = [s for spans, chunk in chunks for s in _restore_segments(spans, chunk)]
     return Transcript(
-        text="".join(chunk.text for chunk in made).strip(),
+        text=join_texts(made),
         task=task,
         language=surest.language if surest else None,
         language_probability=surest.language_probability if surest else 0.0,

@@ -33,7 +33,7 @@ def bucket_of(job: ChunkJob, *, n_prompt_tokens: int, n_frames: int) -> Bucket:
     """
     options = replace(job.options, prompt=None, hotwords=None, temperatures=())
     if not options.words:
-        options = replace(options, language=None, task=Task.TRANSCRIBE)
+        options = replace(options, language=None, languages=(), task=Task.TRANSCRIBE)
     if job.temperature == 0:
         options = replace(options, best_of=1)
     else:

@@ -5,10 +5,21 @@ Called by `api`. The bodies are OpenAI's; where a key of ours is added, it is na
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from serve_app.domain import ResponseFormat, Transcript
+from serve_app.domain import (
+    ResponseFormat,
+    Segment,
+    Transcript,
+    TranscriptDelta,
+    TranscriptionRequest,
+    Word,
+)
+from serve_app.languages import LANGUAGES
+
+DONE = "data: [DONE]\n\n"  # OpenAI's last event
+PING = ": ping\n\n"  # a comment, which keeps idle connections open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,27 +30,173 @@ class Body:
     media_type: str
 
 
-def render(transcript: Transcript, response_format: ResponseFormat) -> Body:
+@dataclass(frozen=True, kw_only=True)
+class Cue:
+    """One subtitle: its lines, and when they are shown."""
+
+    start_s: float
+    end_s: float
+    lines: tuple[str, ...]
+
+
+def render(transcript: Transcript, request: TranscriptionRequest) -> Body:
     """Render a transcript in the format the caller asked for."""
-    return _RENDERERS[response_format](transcript)
+    return _RENDERERS[request.response_format](transcript, request)
 
 
-def _json(transcript: Transcript) -> Body:
+def render_delta(delta: TranscriptDelta) -> str:
+    """Render what one more chunk adds, as a server-sent event."""
+    return event({"type": "transcript.text.delta", "delta": delta.text})
+
+
+def render_done(transcript: Transcript) -> str:
+    """Render the end of a stream: the whole text, and OpenAI's last event."""
+    body: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
+    return event(_with_warnings(body, transcript)) + DONE
+
+
+def event(body: Mapping[str, object]) -> str:
+    """Render a JSON object as a server-sent event."""
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+
+
+def make_cues(transcript: Transcript, request: TranscriptionRequest) -> list[Cue]:
+    """Return the subtitles of a transcript.
+
+    A segment is one cue; where its words are known, its lines are filled up to `max_line_width`
+    and it is parted into cues of `max_line_count` lines.
+    """
+    return [cue for s in transcript.segments for cue in _cues_of(s, request) if any(cue.lines)]
+
+
+def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
+    lines = list(_fill_lines(segment.words or (), request.max_line_width or math.inf))
+    if not lines:
+        text = segment.text.strip()
+        yield Cue(start_s=segment.start_s, end_s=segment.end_s, lines=(text,))
+        return
+    n_lines = request.max_line_count or len(lines)
+    for first in range(0, len(lines), n_lines):
+        shown = lines[first : first + n_lines]
+        yield Cue(
+            start_s=shown[0][0].start_s,
+            end_s=shown[-1][-1].end_s,
+            lines=tuple(_join(words) for words in shown),
+        )
+
+
+def _fill_lines(words: Sequence[Word], width: float) -> Iterator[list[Word]]:
+    """Yield lines of whole words; a word longer than a line stands alone."""
+    line: list[Word] = []
+    for word in words:
+        if line and len(_join([*line, word])) > width:
+            yield line
+            line = []
+        line.append(word)
+    if line:
+        yield line
+
+
+def _join(words: Sequence[Word]) -> str:
+    return "".join(word.text for word in words).strip()
+
+
+def _json(transcript: Transcript, _: TranscriptionRequest) -> Body:
+    return _json_body({"text": transcript.text, "usage": _usage(transcript)}, transcript)
+
+
+def _verbose_json(transcript: Transcript, request: TranscriptionRequest) -> Body:
     body: dict[str, object] = {
+        "task": transcript.task.value,
+        "language": LANGUAGES.get(transcript.language or "", ""),
+        "language_code": transcript.language,
+        "language_probability": transcript.language_probability,
+        "duration": transcript.duration_s,
         "text": transcript.text,
-        # OpenAI bills whole seconds, rounded up.
-        "usage": {"type": "duration", "seconds": math.ceil(transcript.duration_s)},
     }
-    if transcript.warnings:
-        body["warnings"] = list(transcript.warnings)
-    return Body(content=json.dumps(body, ensure_ascii=False), media_type="application/json")
+    if request.segments or not request.words:
+        body["segments"] = [_segment(segment) for segment in transcript.segments]
+    if request.words:
+        body["words"] = [_word(word) for word in transcript.words]
+    return _json_body({**body, "usage": _usage(transcript)}, transcript)
 
 
-def _text(transcript: Transcript) -> Body:
+def _segment(segment: Segment) -> dict[str, object]:
+    return {
+        "id": segment.id,
+        "seek": segment.seek,
+        "start": segment.start_s,
+        "end": segment.end_s,
+        "text": segment.text,
+        "tokens": list(segment.tokens),
+        "temperature": segment.temperature,
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    }
+
+
+def _word(word: Word) -> dict[str, object]:
+    return {
+        "word": word.text.strip(),
+        "start": word.start_s,
+        "end": word.end_s,
+        "probability": word.probability,
+    }
+
+
+def _text(transcript: Transcript, _: TranscriptionRequest) -> Body:
     return Body(content=f"{transcript.text}\n", media_type="text/plain; charset=utf-8")
 
 
-_RENDERERS: Mapping[ResponseFormat, Callable[[Transcript], Body]] = {
+def _srt(transcript: Transcript, request: TranscriptionRequest) -> Body:
+    blocks = [
+        f"{i}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{_arrowless(cue)}\n"
+        for i, cue in enumerate(make_cues(transcript, request), 1)
+    ]
+    return Body(content="\n".join(blocks), media_type="text/plain; charset=utf-8")
+
+
+def _vtt(transcript: Transcript, request: TranscriptionRequest) -> Body:
+    blocks = ["WEBVTT\n"]
+    for cue in make_cues(transcript, request):
+        text = _arrowless(cue).replace("&", "&amp;").replace("<", "&lt;")
+        blocks.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
+    return Body(content="\n".join(blocks), media_type="text/vtt; charset=utf-8")
+
+
+def _arrowless(cue: Cue) -> str:
+    """Return the cue's lines; the arrow that parts two times must not stand in them."""
+    return "\n".join(line.replace("-->", "->") for line in cue.lines)
+
+
+def _clock(time_s: float, decimal_mark: str) -> str:
+    """Return HH:MM:SS and milliseconds."""
+    total_ms = round(time_s * 1000)
+    seconds, ms = divmod(total_ms, 1000)
+    minutes, s = divmod(seconds, 60)
+    h, m = divmod(minutes, 60)
+    return f"{h:02d}:{m:02d}:{s:02d}{decimal_mark}{ms:03d}"
+
+
+def _usage(transcript: Transcript) -> dict[str, object]:
+    # OpenAI bills whole seconds, rounded up.
+    return {"type": "duration", "seconds": math.ceil(transcript.duration_s)}
+
+
+def _json_body(body: dict[str, object], transcript: Transcript) -> Body:
+    content = json.dumps(_with_warnings(body, transcript), ensure_ascii=False)
+    return Body(content=content, media_type="application/json")
+
+
+def _with_warnings(body: dict[str, object], transcript: Transcript) -> dict[str, object]:
+    return {**body, "warnings": list(transcript.warnings)} if transcript.warnings else body
+
+
+_RENDERERS: Mapping[ResponseFormat, Callable[[Transcript, TranscriptionRequest], Body]] = {
     ResponseFormat.JSON: _json,
     ResponseFormat.TEXT: _text,
+    ResponseFormat.SRT: _srt,
+    ResponseFormat.VTT: _vtt,
+    ResponseFormat.VERBOSE_JSON: _verbose_json,
 }

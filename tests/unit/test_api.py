@@ -1,8 +1,23 @@
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
 import pytest
+from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from serve_app.api import create_app
-from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest, VadOptions
+from serve_app.api.streaming import stream_events
+from serve_app.domain import (
+    ResponseFormat,
+    Task,
+    Transcript,
+    TranscriptDelta,
+    TranscriptionRequest,
+    VadOptions,
+)
 from serve_app.errors import InvalidAudioError, QueueFullError
 
 PATH = "/v1/audio/transcriptions"
@@ -14,13 +29,27 @@ class Service:
     def __init__(self) -> None:
         self.request: TranscriptionRequest | None = None
         self.error: Exception | None = None
+        self.fails_after = 0  # deltas
         self.waiting: list[str] = []
+        self.closed = False
 
     async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
         self.request = request
         if self.error:
             raise self.error
         return Transcript(text=f"{len(audio)} bytes", language="en", duration_s=1.0, model="m")
+
+    async def transcribe_stream(
+        self, audio: bytes, request: TranscriptionRequest
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        try:
+            for i, text in enumerate(["one", "", " two"]):
+                if self.error and i == self.fails_after:
+                    raise self.error
+                yield TranscriptDelta(text=text)
+            yield await self.transcribe(audio, request)
+        finally:
+            self.closed = True
 
     async def waiting_for(self) -> list[str]:
         return self.waiting
@@ -141,6 +170,11 @@ def test_a_field_that_cannot_be_read_is_named(client: TestClient, field: str, va
         ),
         ({"files": {"file": b"x", "model": b"y"}}, "invalid_value", "model"),
         (
+            {"content": b"{}", "headers": {"content-type": "application/json"}},
+            *("invalid_multipart", None),
+        ),
+        ({"content": b"", "headers": {"content-type": "audio/mpeg"}}, "empty_file", "file"),
+        (
             {"content": b"no form", "headers": {"content-type": "multipart/form-data"}},
             *("invalid_multipart", None),
         ),
@@ -204,3 +238,144 @@ def test_health_is_up_while_ready_still_waits(client: TestClient, service: Servi
     assert answer.json()["waiting_for"] == ["WhisperTranscriber-demo"]
     service.waiting = []
     assert client.get("/ready").status_code == 200
+
+
+def test_a_file_may_be_the_body_with_the_fields_in_the_query(
+    client: TestClient, service: Service
+) -> None:
+    answer = client.post(
+        f"{PATH}?model=demo&response_format=text",
+        content=b"abc",
+        headers={"content-type": "audio/mpeg"},
+    )
+    assert answer.text == "3 bytes\n"
+    assert service.request == TranscriptionRequest(
+        model="demo", response_format=ResponseFormat.TEXT
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"timestamp_granularities": "word"}, {"words": True}),
+        ({"timestamp_granularities[]": ["word", "segment"]}, {"words": True, "segments": True}),
+        ({"timestamp_granularities": "word,segment"}, {"words": True, "segments": True}),
+        ({"timestamp_granularities": '["word"]'}, {"words": True}),
+        ({"languages[]": ["en", "tr"]}, {"languages": ("en", "tr")}),
+        ({"keywords[]": ["Ankara", "Izmir"]}, {"hotwords": "Ankara, Izmir"}),
+        ({"chunking_strategy": "auto"}, {}),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.7"},
+            *({"vad": VadOptions(threshold=0.7)},),
+        ),
+        (
+            {"chunking_strategy": '{"type": "server_vad", "silence_duration_ms": 400}'},
+            *({"vad": VadOptions(min_silence_s=0.4)},),
+        ),
+        ({"vad_parameters[threshold]": "0.7"}, {"vad": VadOptions(threshold=0.7)}),
+        (
+            {"max_line_width": "40", "max_line_count": "2"},
+            {"max_line_width": 40, "max_line_count": 2},
+        ),
+        ({"model": ["first", "last"]}, {"model": "last"}),
+    ],
+    ids=str,
+)
+def test_fields_are_read_as_clients_send_them(
+    sent: dict[str, Any], expected: dict[str, Any], client: TestClient, service: Service
+) -> None:
+    assert client.post(PATH, files={"file": b"x"}, data=sent).status_code == 200
+    assert service.request == TranscriptionRequest(**expected)
+
+
+def test_an_unknown_field_is_ignored_and_named(client: TestClient) -> None:
+    answer = client.post(PATH, files={"file": b"x"}, data={"priority": "1"})
+    assert answer.status_code == 200
+    assert any("'priority'" in warning for warning in answer.json()["warnings"])
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["url", "include[]", "num_speakers", "diarize", "known_speaker_names[]", "multichannel"],
+)
+def test_what_is_not_available_is_refused_and_not_ignored(field: str, client: TestClient) -> None:
+    answer = client.post(PATH, files={"file": b"x"}, data={field: "1"})
+    assert answer.status_code == 400
+    assert "not available" in answer.json()["error"]["message"]
+
+
+def test_translations_ask_for_the_other_task(client: TestClient, service: Service) -> None:
+    client.post("/v1/audio/translations", files={"file": b"x"})
+    assert service.request == TranscriptionRequest(task=Task.TRANSLATE)
+
+
+def stream(client: TestClient) -> Any:
+    return client.post(PATH, files={"file": b"abc"}, data={"stream": "true"})
+
+
+def test_a_stream_is_typed_events_and_ends_with_done(client: TestClient, service: Service) -> None:
+    answer = stream(client)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-cache"
+    *events, last = [line[6:] for line in answer.text.split("\n\n") if line]
+    assert [json.loads(event) for event in events] == [
+        {"type": "transcript.text.delta", "delta": "one"},
+        {"type": "transcript.text.delta", "delta": " two"},
+        {"type": "transcript.text.done", "text": "3 bytes"},
+    ]
+    assert last == "[DONE]"
+    assert service.closed
+
+
+def test_an_error_before_the_first_event_is_an_ordinary_error(
+    client: TestClient, service: Service
+) -> None:
+    service.error = InvalidAudioError()
+    answer = stream(client)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_audio")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(QueueFullError(), "queue_full"), (ZeroDivisionError("x"), "internal_error")],
+)
+def test_an_error_in_a_stream_is_its_last_event(
+    error: Exception, code: str, client: TestClient, service: Service
+) -> None:
+    service.error, service.fails_after = error, 1
+    answer = stream(client)
+    first, last = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line]
+    assert first["delta"] == "one"
+    assert last["error"]["code"] == code
+    assert service.closed
+
+
+async def test_silence_is_filled_with_comments() -> None:
+    async def slow() -> AsyncGenerator[TranscriptDelta | Transcript]:
+        await asyncio.sleep(0.1)
+        yield TranscriptDelta(text="late")
+        yield Transcript(text="late", language="en", duration_s=1.0, model="m")
+
+    response = await stream_events(slow(), ping_s=0.02)
+    assert isinstance(response, StreamingResponse)
+    sent = [part async for part in response.body_iterator]
+    assert sent[0] == ": ping\n\n"
+    assert json.loads(str(sent[-1]).split("\n\n")[0][6:])["text"] == "late"
+
+
+async def test_a_reader_that_goes_away_ends_the_transcription() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[TranscriptDelta | Transcript]:
+        try:
+            while True:
+                yield TranscriptDelta(text="on")
+                await asyncio.sleep(0.001)
+        finally:
+            closed.set()
+
+    response = await stream_events(endless())
+    assert isinstance(response, StreamingResponse)
+    async with aclosing(response.body_iterator) as body:  # type: ignore[type-var]
+        await anext(body)
+    assert closed.is_set()

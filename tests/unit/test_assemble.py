@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, Word
-from serve_app.stages.assemble import NO_SPEECH, assemble
+from serve_app.stages.assemble import NO_SPEECH, assemble, join_texts
 from tests.fakes import transcript
 
 SPANS = (Span(start_s=10, end_s=12), Span(start_s=20, end_s=23))  # 5 s of speech
@@ -32,6 +32,13 @@ def segment(start_s: float, end_s: float, *words: tuple[float, float]) -> Segmen
 def test_texts_are_joined_in_order_without_adding_spaces() -> None:
     made = join((SPANS, transcript(" one")), (SPANS, transcript(" two")), duration_s=4.0)
     assert (made.text, made.duration_s, made.model, made.warnings) == ("one two", 4.0, "demo", ())
+
+
+@given(st.lists(st.text(alphabet=" ab\n", max_size=4), max_size=6))
+def test_the_text_so_far_is_the_beginning_of_the_whole(texts: list[str]) -> None:
+    made = [transcript(text) for text in texts]
+    whole = join_texts(made)
+    assert all(whole.startswith(join_texts(made[:n])) for n in range(len(made)))
 
 
 def test_no_chunks_give_an_empty_text_and_a_warning() -> None:

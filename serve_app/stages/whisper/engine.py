@@ -58,6 +58,12 @@ class Engine(Protocol):
         ...
 
 
+def _likeliest(found: Sequence[tuple[str, float]], among: Sequence[str]) -> Language:
+    """Return the first of the languages found, the likeliest first, that may be answered."""
+    codes = [(token.strip("<|>"), probability) for token, probability in found]
+    return next((one for one in codes if not among or one[0] in among), codes[0])
+
+
 class WhisperEngine:
     """One loaded model. `transcribe` may be called from as many threads as `n_workers`."""
 
@@ -167,8 +173,8 @@ class WhisperEngine:
             return [(code or "", 1.0) for code in given]
         detected = self._whisper.model.detect_language(encoded)
         return [
-            (code, 1.0) if code else (found[0][0].strip("<|>"), found[0][1])
-            for code, found in zip(given, detected, strict=True)
+            (options.language, 1.0) if options.language else _likeliest(found, options.languages)
+            for options, found in zip((job.options for job in jobs), detected, strict=True)
         ]
 
     @lru_cache(maxsize=256)  # noqa: B019 - the engine lives as long as its process
