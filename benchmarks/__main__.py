@@ -23,7 +23,7 @@ from benchmarks import (
     window_fit,
 )
 from benchmarks.results import Report, current_commit, say
-from serve_app.settings import TranscriberUserConfig
+from serve_app.settings import AudioSettings
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT_S = 3600.0  # of one benchmark
@@ -59,9 +59,16 @@ OWN_OPTIONS = {
             ["--max-batch-size"],
             type=int,
             multiple=True,
-            default=[TranscriberUserConfig().max_batch_size],
+            default=[4, 2],
             show_default=True,
             help="Chunks; may be given several times.",
+        ),
+        click.Option(
+            ["--slice-s"],
+            type=float,
+            default=AudioSettings().slice_s,
+            show_default=True,
+            help="How much of the long file is decoded at a time.",
         ),
     ),
 }

@@ -19,19 +19,20 @@ HEAD_START_S = 1.0  # of the long file
 P95_RATIO = 3.0  # with over without the long file, at most
 
 
-def run(report: Report, *, quick: bool, max_batch_size: Sequence[int]) -> None:
+def run(report: Report, *, quick: bool, max_batch_size: Sequence[int], slice_s: float) -> None:
     """Measure rounds of clips alone and beside the long file; write the report.
 
     Args:
         report: gets the rows.
         quick: one round beside five minutes.
         max_batch_size: the batch sizes to try.
+        slice_s: how much of the long file is decoded at a time.
     """
     threads = max(1, (os.cpu_count() or 1) - 1)  # one core stays for decoding and VAD
     work = embedded_workpiece(threads=threads)
     long_s = 300.0 if quick else 3600.0
     long_file = speech_opus(long_s)
-    with running_graph(work.args) as graph:
+    with running_graph({**work.args, "audio": {"slice_s": slice_s}}) as graph:
         _send_clips(graph, work)  # warm-up
         for size in max_batch_size:
             graph.set_batch_size(size)

@@ -29,7 +29,8 @@ def run(report: Report, *, quick: bool) -> None:
 
 
 def _measure(report: Report, work: Workpiece, graph: Graph, audio: bytes, *, n_rounds: int) -> None:
-    local = LocalPipeline(work)
+    local = LocalPipeline(work, max_batch_size=PEER_BATCH)
+    graph.set_batch_size(PEER_BATCH)
     peer, count_peer_tokens = _peer(local, work, audio)
     before = graph.n_chunks_sent()
     text = graph.post(audio, work.fields)["text"]

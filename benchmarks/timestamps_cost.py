@@ -28,7 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
 def run(report: Report, *, quick: bool) -> None:
     """Measure speed on both models, differing words on the demo model; write the report."""
     threads = os.cpu_count() or 1
-    n_rounds = 1 if quick else 7
+    n_rounds = 1 if quick else 5
     for work, chunk_s in (
         (random_workpiece("tiny" if quick else "base", threads=threads), 30.0),
         (embedded_workpiece(threads=threads), 5.0),

@@ -21,6 +21,14 @@ from serve_app import models
 from serve_app.domain import SAMPLE_RATE
 from serve_app.stages import audio
 
+# `serve run`, which stops the graph on SIGINT; a shell's background jobs start with that ignored.
+_SERVE_RUN = """
+import signal, sys
+from ray.serve.scripts import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli(["run", sys.argv[1]])
+"""
+
 START_TIMEOUT_S = 600.0  # a first start may download a model
 STOP_TIMEOUT_S = 30.0
 
@@ -36,6 +44,8 @@ def main() -> None:
 @click.option("--port", type=int, help="Listen here instead of the profile's port.")
 def serve(profile: str, port: int | None) -> None:
     """Serve PROFILE (a name such as `demo`, or a config file) until Ctrl-C."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _on_stop)
     with _running(profile, port) as url:
         click.echo(f"Serving {profile} at {url}. Try:\n")
         sample = models.asset("sample/sample.flac")
@@ -61,6 +71,10 @@ def demo(port: int | None) -> None:
     click.echo(f"word error rate:  {_word_error_rate(reference, answer):.1%}")
     click.echo(f"audio:            {duration_s:.1f} s, answered in {took_s:.2f} s")
     click.echo(f"real-time factor: {took_s / duration_s:.3f}")
+
+
+def _on_stop(signum: int, _: object) -> None:
+    raise SystemExit(128 + signum)
 
 
 def profile_path(profile: str) -> Path:
@@ -96,9 +110,10 @@ def _running(profile: str, port: int | None) -> Iterator[str]:
         log = Path(folder) / "log.txt"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ray.serve.scripts", "run", str(path)],
+                [sys.executable, "-c", _SERVE_RUN, str(path)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches it through us alone, and once
                 env={"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **os.environ},
             )
         try:

@@ -31,8 +31,8 @@ class AudioSettings(Settings):
 
     # The first slice is short so that its chunks reach the model early.
     first_slice_s: float = Field(60.0, ge=2 * WINDOW_S)
-    # Later slices: 300 s are 10 MB of samples and about 1.5 s of one core (decode and VAD).
-    slice_s: float = Field(300.0, ge=2 * WINDOW_S)
+    # Later slices. A short file may wait for one of them: 120 s are about 0.5 s of one core.
+    slice_s: float = Field(120.0, ge=2 * WINDOW_S)
 
 
 class ModelSettings(Settings):
@@ -103,7 +103,7 @@ class AppSettings(Settings):
 class TranscriberUserConfig(Settings):
     """What can change on a live WhisperTranscriber replica."""
 
-    max_batch_size: PositiveInt = 16  # chunks
+    max_batch_size: PositiveInt | None = None  # chunks; None: what suits the device
     # The longest a lone chunk waits for company while a worker is free.
     batch_wait_timeout_s: float = Field(0.0, ge=0, le=10)
     revision: str | None = None  # of a Hugging Face source: branch, tag or commit

@@ -11,7 +11,7 @@ from ray import serve
 from serve_app import models, pipeline
 from serve_app.deployments.calls import timed
 from serve_app.deployments.meters import TranscriberMeters
-from serve_app.domain import ChunkJob, ChunkTranscript, ModelInfo
+from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.scheduler import Gate, GateStats
 from serve_app.settings import BatchLimits, ModelSettings, TranscriberUserConfig
 from serve_app.stages.batching import Bucket, bucket_of
@@ -45,12 +45,8 @@ class WhisperTranscriber:
         """
         try:
             config = TranscriberUserConfig.model_validate(user_config)
-            limits = BatchLimits(
-                max_ongoing_requests=_max_ongoing_requests(),
-                max_batch_size=config.max_batch_size,
-                n_workers=self._model.n_workers,
-            )
-            limits.check()
+            if config.max_batch_size is not None:
+                self._limits(config.max_batch_size).check()
         except ValueError as error:
             if self._config is None:
                 raise
@@ -58,8 +54,6 @@ class WhisperTranscriber:
                 "%s: the new user_config is not valid, keeping the old: %s", self._model.name, error
             )
             return
-        if warning := limits.idle_warning():
-            logger.warning("model=%s: %s", self._model.name, warning)
         if self._config is None or config.revision != self._config.revision:
             self._engine = await asyncio.to_thread(self._load, config.revision)
             self._fits = None
@@ -72,6 +66,13 @@ class WhisperTranscriber:
         self._meters.fallbacks.inc(made.n_attempts - 1)
         return made
 
+    async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
+        """Return the probability of every language that the model knows, by one chunk."""
+        loop = asyncio.get_running_loop()
+        # In the batches' own threads: it takes its turn between them and needs no more memory.
+        found = await loop.run_in_executor(self._threads, self._engine.detect_languages, chunk)
+        return DetectedLanguage(probabilities=tuple(found))
+
     async def info(self) -> ModelInfo:
         """Return what the model can do."""
         return models.describe(self._model, self._engine.languages)
@@ -83,15 +84,23 @@ class WhisperTranscriber:
     def _apply(self, config: TranscriberUserConfig) -> None:
         """Put the config's batch settings into force, as far as the device's memory allows."""
         size = self._engine.largest_batch(config.max_batch_size)
-        if self._fits is not None:
-            size = min(size, self._fits)
+        size = min(size, _max_ongoing_requests() // self._model.n_workers, self._fits or size)
         logger.info(
-            "model=%s max_batch_size=%d (asked for: %d) batch_wait_timeout_s=%g",
-            *(self._model.name, size, config.max_batch_size, config.batch_wait_timeout_s),
+            "model=%s max_batch_size=%d (asked for: %s) batch_wait_timeout_s=%g",
+            *(self._model.name, size, config.max_batch_size or "auto", config.batch_wait_timeout_s),
         )
+        if warning := self._limits(size).idle_warning():
+            logger.warning("model=%s: %s", self._model.name, warning)
         self._meters.max_batch_size.set(size)
         self._gate.configure(max_batch_size=size, batch_wait_s=config.batch_wait_timeout_s)
         self._execute.set_max_batch_size(size)
+
+    def _limits(self, max_batch_size: int) -> BatchLimits:
+        return BatchLimits(
+            max_ongoing_requests=_max_ongoing_requests(),
+            max_batch_size=max_batch_size,
+            n_workers=self._model.n_workers,
+        )
 
     def _make_batched(self) -> Any:
         """Return what runs one job as a part of its batch; the gate decides what is in it."""

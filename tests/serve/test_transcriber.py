@@ -25,8 +25,8 @@ class SmallDevice(EchoEngine):
     placement = "planted"
     languages = ("en",)
 
-    def largest_batch(self, wanted: int) -> int:
-        return wanted
+    def largest_batch(self, wanted: int | None) -> int:
+        return wanted or 4
 
     def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
         if len(jobs) > 2:

@@ -86,7 +86,7 @@ def test_the_first_slice_is_short_and_later_ones_long() -> None:
     request = TranscriptionRequest()
     first = pipeline.prepare_options(settings, model, request, is_first=True)
     later = pipeline.prepare_options(settings, model, request, is_first=False)
-    assert (first.max_slice_s, later.max_slice_s) == (60, 300)
+    assert (first.max_slice_s, later.max_slice_s) == (60, 120)
     assert first.max_chunk_s == model.max_chunk_s
 
 

@@ -112,11 +112,11 @@ class WhisperEngine:
         """Tell whether the model knows more than English."""
         return bool(self._whisper.model.is_multilingual)
 
-    def largest_batch(self, wanted: int) -> int:
-        """Return the wanted batch size, or what the device's free memory allows."""
+    def largest_batch(self, wanted: int | None) -> int:
+        """Return the wanted batch size, or what suits the device and its free memory."""
         on_gpu = self.placement.device == "cuda"
         return device.largest_batch(
-            wanted,
+            wanted or device.default_batch(self.placement.device),
             self._shape,
             free_bytes=device.free_cuda_bytes() if on_gpu else None,
             beam_size=self._settings.beam_size,
@@ -155,6 +155,14 @@ class WhisperEngine:
                 jobs, results, tokens, languages, alignments, strict=True
             )
         ]
+
+    def detect_languages(self, chunk: Chunk) -> list[Language]:
+        """Return every language that the model knows and its probability, the likeliest first."""
+        if not self.is_multilingual:
+            return [("en", 1.0)]
+        features = self._storage_view.from_array(self._features(chunk)[None])
+        [found] = self._whisper.model.detect_language(self._whisper.model.encode(features))
+        return [(token.strip("<|>"), probability) for token, probability in found]
 
     def _features(self, chunk: Chunk) -> NDArray[np.float32]:  # (n_mels, n_frames)
         from faster_whisper.audio import pad_or_trim

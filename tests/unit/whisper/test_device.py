@@ -9,6 +9,7 @@ from serve_app.stages.whisper.device import (
     Placement,
     bytes_per_chunk,
     choose_placement,
+    default_batch,
     largest_batch,
     read_shape,
 )
@@ -68,6 +69,10 @@ def test_a_batch_is_cut_to_what_fits_beside_the_other_workers() -> None:
     assert fits(LARGE_V3, 75, n_workers=2) <= fits(LARGE_V3, 75) // 2
     assert fits(LARGE_V3, 75, beam_size=5) < fits(LARGE_V3, 75)
     assert fits(LARGE_V3, 0) == 1
+
+
+def test_without_a_wish_a_gpu_gets_large_batches_and_a_cpu_small_ones() -> None:
+    assert default_batch("cuda") > default_batch("cpu") >= 1
 
 
 def test_where_the_free_memory_is_not_known_the_wish_stands() -> None:
