@@ -15,8 +15,10 @@ _ingress = serve.deployment(max_ongoing_requests=256, ray_actor_options={"num_cp
 _preprocessor = serve.deployment(max_ongoing_requests=2, ray_actor_options={"num_cpus": 0.75})(
     AudioPreprocessor
 )
-# Four batches of the default size: what does not run yet waits in the gate, in the fair order.
-_transcriber = serve.deployment(max_ongoing_requests=64)(WhisperTranscriber)
+# What does not run yet waits in the gate, in the fair order. Several files must fit with all their
+# chunks under way (`max_chunks_in_flight` each): where one alone fills the replica, a short request
+# waits in Serve's router instead, which knows no turns.
+_transcriber = serve.deployment(max_ongoing_requests=512)(WhisperTranscriber)
 
 
 def app(args: AppSettings) -> Application:
