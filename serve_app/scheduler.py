@@ -78,6 +78,7 @@ class Gate(Generic[Job, Outcome]):
         self._max_batch_size = 1
         self._batch_wait_s = 0.0
         self._queues: OrderedDict[Hashable, deque[_Waiting[Job, Outcome]]] = OrderedDict()
+        self._served: set[Hashable] = set()  # by the last batch; their turn has not ended yet
         self._changed = asyncio.Event()
         self._begun = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -165,13 +166,14 @@ class Gate(Generic[Job, Outcome]):
         while True:
             self._changed.clear()
             if self._n_free and self._queues:
+                self._end_turn()
                 batch = next_batch(
                     self._queues, lambda w: w.bucket, self._max_batch_size, self._is_ripe
                 )
                 if batch:
                     for waiting in batch:
                         self._remove(waiting)
-                    self._end_turn({waiting.owner for waiting in batch})
+                    self._served = {waiting.owner for waiting in batch}
                     return batch
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._until_ripe_s())
@@ -195,10 +197,14 @@ class Gate(Generic[Job, Outcome]):
         if not queue:
             del self._queues[waiting.owner]
 
-    def _end_turn(self, owners: set[Hashable]) -> None:
-        """Send the owners that were served to the back, in the order they stood in."""
-        for owner in [owner for owner in self._queues if owner in owners]:
+    def _end_turn(self) -> None:
+        """Send the owners that were served last to the back, in the order they stood in.
+
+        Only when the next batch is chosen: whoever came while they were served stands before them.
+        """
+        for owner in [owner for owner in self._queues if owner in self._served]:
             self._queues.move_to_end(owner)
+        self._served = set()
 
     def _free_worker(self) -> None:
         self._n_free += 1

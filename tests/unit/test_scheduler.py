@@ -90,6 +90,21 @@ async def test_buckets_never_mix() -> None:
     assert all(len({value % 3 for value in batch}) == 1 for batch in engine.batches)
 
 
+async def test_a_newcomer_goes_before_a_request_that_has_just_been_served() -> None:
+    engine = EchoEngine(batch_s=0.05)
+    gate = make_gate(engine, max_batch_size=2)
+    hot = DecodeOptions(prompt="another bucket")
+    long = [
+        *(job(i, owner="long") for i in (1, 2)),
+        *(job(i, owner="long", options=hot) for i in (3, 4)),
+    ]
+    first = asyncio.create_task(answers(gate, long))
+    await asyncio.sleep(0.02)
+    await answers(gate, [job(9, owner="short")])
+    await first
+    assert engine.batches == [[1, 2], [9], [3, 4]]
+
+
 async def test_no_more_batches_run_at_once_than_there_are_workers() -> None:
     engine = EchoEngine(batch_s=0.01)
     await answers(make_gate(engine, n_workers=3, max_batch_size=2), [job(i) for i in range(40)])
