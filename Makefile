@@ -11,13 +11,14 @@ ARGS ?=
 export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint clean
+.PHONY: help demo serve test lint bench clean
 
 help:
 	@echo "make demo    start the graph on CPU, transcribe the bundled clip over HTTP, stop the graph"
 	@echo "make serve   start the graph on 127.0.0.1:8000 and leave it up"
 	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make bench   every benchmark that runs on a CPU, about an hour; results in benchmarks/results"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
 
@@ -35,6 +36,9 @@ lint: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.test-installed
+	$(BIN)/python -m benchmarks all
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -59,6 +63,6 @@ $(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt
-	@echo "[3/3] installing serve_app[demo,test] and what it needs"
-	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[demo,test]'
+	@echo "[3/3] installing serve_app[demo,bench,test] and what it needs"
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[demo,bench,test]'
 	@touch $@ $(VENV)/.demo-installed

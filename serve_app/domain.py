@@ -17,6 +17,7 @@ from serve_app.errors import InvalidRequestError
 
 SAMPLE_RATE = 16_000  # Hz; Whisper's and Silero's only rate
 WINDOW_S = 30.0  # Whisper's encoder window: no chunk is longer
+MIN_SPAN_S = 0.1  # the shortest limit on a span of speech that still leaves speech in it
 MAX_TOKENS = 448  # of prompt and text together: the length of Whisper's position table
 MAX_NEW_TOKENS = MAX_TOKENS // 2  # of text in one chunk: openai/whisper's and CTranslate2's limit
 
@@ -52,12 +53,16 @@ class VadOptions:
     """How speech is told from silence. Defaults: faster-whisper's for batched decoding."""
 
     threshold: float = 0.5  # Silero's speech probability
+    # Speech ends where the probability falls below; None: the threshold less 0.15.
+    neg_threshold: float | None = None
     min_speech_s: float = 0.0  # shorter speech is dropped
     min_silence_s: float = 0.16  # a shorter pause does not end a span
     speech_pad_s: float = 0.4  # kept on both sides of a span
 
     def __post_init__(self) -> None:
         _check_range("threshold", self.threshold, 0.01, 0.99)
+        if self.neg_threshold is not None:
+            _check_range("neg_threshold", self.neg_threshold, 0.0, 0.99)
         for name in ("min_speech_s", "min_silence_s", "speech_pad_s"):
             _check_range(name, getattr(self, name), 0.0, 60.0)
 
@@ -113,6 +118,11 @@ class TranscriptionRequest:
         _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_NEW_TOKENS)
         _check_range("max_line_width", self.max_line_width or 1, 1, 1000)
         _check_range("max_line_count", self.max_line_count or 1, 1, 100)
+        if any(token < -1 for token in self.suppress_tokens):
+            raise InvalidRequestError(
+                "suppress_tokens",
+                "suppress_tokens must be token ids, or -1 for non-speech symbols.",
+            )
         if self.response_format is ResponseFormat.DIARIZED_JSON:
             raise InvalidRequestError(
                 "response_format",
@@ -151,12 +161,60 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpeechRequest:
+    """How to find speech in a file without transcribing it. Defaults: HalkSpeech's and speaches'.
+
+    Raises:
+        InvalidRequestError: a span may not be as short as that.
+    """
+
+    vad: VadOptions = VadOptions(threshold=0.75, min_silence_s=1.0, speech_pad_s=0.0)
+    max_speech_s: float = math.inf  # a longer span is cut, in a pause where there is one
+
+    def __post_init__(self) -> None:
+        shortest_s = 2 * self.vad.speech_pad_s + MIN_SPAN_S
+        if not self.max_speech_s >= shortest_s:
+            raise InvalidRequestError(
+                "max_speech_duration_s",
+                f"max_speech_duration_s must be at least {shortest_s:g} s (twice speech_pad_ms and "
+                f"{MIN_SPAN_S:g} s), got {self.max_speech_s}.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """What a loaded model can do."""
 
     name: str
     languages: tuple[str, ...]  # ISO 639-1, more than one where it is multilingual
     translates: bool
+
+
+class ModelState(StrEnum):
+    """Whether a declared model can answer now."""
+
+    READY = "ready"  # a replica has it in memory and has decoded
+    LOADING = "loading"  # a replica is starting
+    COLD = "cold"  # no replica; the next request starts one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """A declared model, as a caller sees it."""
+
+    name: str
+    aliases: tuple[str, ...]  # the other names that requests may use
+    owner: str
+    state: ModelState
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectedLanguage:
+    """What language a file is in, by its first chunk with speech."""
+
+    # ISO 639-1 and probability of every language that the model knows, the likeliest first; empty
+    # where no speech was found.
+    probabilities: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,13 @@ TranscriptionError                 500 internal_error     something broke that s
 ├── InvalidRequestError            400 invalid_value      a field's value is not acceptable
 │   ├── MissingFieldError          400 missing_required_parameter
 │   ├── InvalidMultipartError      400 invalid_multipart  the form cannot be parsed
+│   ├── AuthenticationError        401 invalid_api_key    no key, or not one of ours
+│   ├── PermissionDeniedError      403 permission_denied  a key without the right for this
 │   ├── ModelNotFoundError         404 model_not_found    the profile does not declare this model
+│   ├── ModelNotCachedError        404 model_not_cached   no weights of this model to delete
 │   ├── RouteNotFoundError         404 not_found          no such path
 │   ├── MethodNotAllowedError      405 method_not_allowed the path exists, the method does not
+│   ├── FileTooLargeError          413 file_too_large     the body is larger than the app accepts
 │   └── InvalidAudioError          400 invalid_audio      the bytes do not decode to audio
 │       ├── EmptyFileError         400 empty_file         0 bytes were sent
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
@@ -93,6 +97,78 @@ class ModelNotFoundError(InvalidRequestError):
             f"The model '{model}' is not served here. Available: {', '.join(declared)}. "
             f"To serve it, add '- source: {model}' under 'models:' in the profile."
         )
+
+
+class ModelNotCachedError(InvalidRequestError):
+    """There are no cached weights of this model on the Ingress's node. Field: model."""
+
+    status = 404
+    code = "model_not_cached"
+
+    def __init__(self, model: str) -> None:
+        Exception.__init__(self, model)
+
+    @property
+    def param(self) -> str:
+        """Always `model`."""
+        return "model"
+
+    def __str__(self) -> str:
+        return f"There are no cached weights of '{self.args[0]}' on the node that answers here."
+
+
+class AuthenticationError(InvalidRequestError):
+    """The request carries no key, or one that is not known. It never says which."""
+
+    status = 401
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        Exception.__init__(self)
+
+    @property
+    def param(self) -> None:
+        """No field is at fault."""
+        return None
+
+    def __str__(self) -> str:
+        return "Missing or incorrect API key. Send it as 'Authorization: Bearer KEY'."
+
+
+class PermissionDeniedError(InvalidRequestError):
+    """The key is known but may not do this. Field: the role that may."""
+
+    status = 403
+    code = "permission_denied"
+
+    def __init__(self, role: str) -> None:
+        Exception.__init__(self, role)
+
+    @property
+    def param(self) -> None:
+        """No field is at fault."""
+        return None
+
+    def __str__(self) -> str:
+        return f"This needs a key of the role '{self.args[0]}'."
+
+
+class FileTooLargeError(InvalidRequestError):
+    """The body is larger than the app accepts. Field: the limit in bytes."""
+
+    status = 413
+    code = "file_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        Exception.__init__(self, limit_bytes)
+
+    @property
+    def param(self) -> str:
+        """Always `file`."""
+        return "file"
+
+    def __str__(self) -> str:
+        return f"The request is larger than the {self.args[0]} bytes that are accepted here."
 
 
 class RouteNotFoundError(InvalidRequestError):

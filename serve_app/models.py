@@ -1,15 +1,22 @@
 """Model names and files: which declared model a request means, and where its files lie.
 
 `find_model` is called by the Ingress for each request; `locate_model` by a WhisperTranscriber
-replica at start (it may download) and by the local tools.
+replica at start (it may download) and by the local tools; `delete_cached` by the Ingress.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from serve_app.domain import ModelInfo
-from serve_app.errors import ModelLoadError, ModelNotFoundError
+from serve_app.domain import ModelCard, ModelInfo, ModelState
+from serve_app.errors import (
+    InvalidRequestError,
+    ModelLoadError,
+    ModelNotCachedError,
+    ModelNotFoundError,
+)
 from serve_app.settings import EMBEDDED, ModelSettings
 
 # Names that clients of other servers send when they mean "the one you have".
@@ -37,6 +44,29 @@ def find_model(requested: str | None, declared: Sequence[ModelSettings]) -> Mode
     raise ModelNotFoundError(requested, [model.name for model in declared])
 
 
+def make_card(
+    model: ModelSettings, declared: Sequence[ModelSettings], state: ModelState
+) -> ModelCard:
+    """Return what a caller sees of a declared model: every name that `find_model` knows it by."""
+    defaults = sorted(DEFAULT_ALIASES) if model is declared[0] else []
+    names = dict.fromkeys([*model.aliases, model.source, *defaults])
+    return ModelCard(
+        name=model.name,
+        aliases=tuple(name for name in names if name != model.name),
+        owner=_owner(model.source),
+        state=state,
+    )
+
+
+def _owner(source: str) -> str:
+    """Return the organisation in a Hugging Face id, or where else the source comes from."""
+    if source == EMBEDDED:
+        return "serve_app"
+    if source.startswith((".", "/", "~")):
+        return "local"
+    return source.partition("/")[0] if "/" in source else "faster-whisper"
+
+
 def describe(model: ModelSettings, languages: Sequence[str]) -> ModelInfo:
     """Return what a model with those languages can do."""
     translates = model.translates
@@ -62,6 +92,61 @@ def locate_model(source: str, revision: str | None = None) -> Path:
     if Path(source).is_dir():
         return _check_files(source, Path(source))
     return _check_files(source, _download(source, revision))
+
+
+def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
+    """Delete a model's files from the Hugging Face cache of this machine.
+
+    Args:
+        model: a Hugging Face id or a faster-whisper size.
+        declared: the models that the profile serves; their files stay.
+
+    Raises:
+        InvalidRequestError: the profile declares the model.
+        ModelNotCachedError: there is nothing to delete.
+        OSError: the files cannot be deleted.
+    """
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+
+    repo_id = _repo_id(model)
+    names = {name for m in declared for name in (m.name, *m.aliases, m.source, _repo_id(m.source))}
+    if {model, repo_id} & (names | DEFAULT_ALIASES):
+        raise InvalidRequestError(
+            "model",
+            f"The profile declares the model '{model}', so its weights are in use. Take it out of "
+            "the profile's 'models:' first.",
+        )
+    try:
+        # Given here, because the function took its default when it was imported.
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
+    except CacheNotFound:
+        raise ModelNotCachedError(model) from None
+    repos = [repo for repo in cache.repos if repo.repo_id == repo_id and _is_ours(repo)]
+    if not repos:
+        raise ModelNotCachedError(model)
+    hashes = [revision.commit_hash for repo in repos for revision in repo.revisions]
+    # Forks share commits, and the hub client would take the first repository that has one.
+    replace(cache, repos=frozenset(repos)).delete_revisions(*hashes).execute()
+    if any(repo.repo_path.exists() for repo in repos):  # the hub client only logs what fails
+        raise OSError(f"The cached files of {repo_id} could not be deleted")
+
+
+def _is_ours(repo: Any) -> bool:
+    """Tell whether a cached repository is of the kind that this app serves.
+
+    Other programs keep theirs in the same cache.
+    """
+    return repo.repo_type == "model" and any(
+        {file.file_name for file in revision.files} >= set(REQUIRED_FILES)
+        for revision in repo.revisions
+    )
+
+
+def _repo_id(source: str) -> str:
+    """Return the Hugging Face id that a faster-whisper size stands for; else the source itself."""
+    from faster_whisper.utils import _MODELS
+
+    return str(_MODELS.get(source, source))
 
 
 def asset(name: str) -> Path:

@@ -35,6 +35,21 @@ class AudioSettings(Settings):
     slice_s: float = Field(120.0, ge=2 * WINDOW_S)
 
 
+class ApiSettings(Settings):
+    """Who may call the HTTP API, from where, and how much they may send."""
+
+    # A file with one key per line: `admin:KEY`, `use:KEY`, or a bare key, which may use; # begins
+    # a comment. It is read when an Ingress replica starts. Neither file nor variable: open to all.
+    keys_file: str | None = None
+    # The name of an environment variable with the same, parted by commas or newlines.
+    keys_env: str | None = None
+    # Origins whose pages may call from a browser; "*" is all. Empty: none.
+    allow_origins: tuple[str, ...] = ()
+    # 1 GiB is 9 hours of 16-bit wav at 16 kHz or 19 of mp3 at 128 kbit/s. The Ingress holds a file
+    # in memory, and Ray's object store a copy of it, so this bounds what one request can cost.
+    max_upload_bytes: PositiveInt = 2**30
+
+
 class ModelSettings(Settings):
     """One model that the app serves, in a WhisperTranscriber deployment of its own."""
 
@@ -73,6 +88,7 @@ class AppSettings(Settings):
     )  # the first one answers requests that name none
     audio: AudioSettings = AudioSettings()
     vad: VadOptions = VadOptions()
+    api: ApiSettings = ApiSettings()
     # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
     # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
     # fill every worker.

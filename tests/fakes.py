@@ -2,11 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import numpy as np
 
-from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.domain import (
+    Chunk,
+    ChunkJob,
+    ChunkTranscript,
+    DecodeOptions,
+    DetectedLanguage,
+    ModelCard,
+    ModelState,
+    Span,
+    SpeechRequest,
+    Transcript,
+    TranscriptDelta,
+    TranscriptionRequest,
+)
+from serve_app.errors import ModelNotCachedError
+from serve_app.models import find_model, make_card
+from serve_app.settings import ModelSettings
 
 
 def transcript(text: str = "", **fields: object) -> ChunkTranscript:
@@ -64,3 +80,83 @@ class EchoEngine:
         if any(self._fails_on(value) for value in values):
             raise RuntimeError("planted")
         return [transcript(str(value)) for value in values]
+
+
+class FakeService:
+    """Answers every route; keeps what it was asked; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.request: TranscriptionRequest | None = None
+        self.speech_request: SpeechRequest | None = None
+        self.language_model: str | None = None
+        self.error: Exception | None = None
+        self.fails_after = 0  # deltas
+        self.waiting: list[str] = []
+        self.closed = False
+        self.state = ModelState.READY
+        self.probabilities: tuple[tuple[str, float], ...] = (("tr", 0.75), ("en", 0.25))
+        self.deleted: list[str] = []
+        self.n_calls = 0
+
+    def _called(self) -> None:
+        self.n_calls += 1
+        if self.error:
+            raise self.error
+
+    async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
+        self.request = request
+        self._called()
+        return Transcript(text=f"{len(audio)} bytes", language="en", duration_s=1.0, model="m")
+
+    async def transcribe_stream(
+        self, audio: bytes, request: TranscriptionRequest
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        try:
+            for i, text in enumerate(["one", "", " two"]):
+                if self.error and i == self.fails_after:
+                    raise self.error
+                yield TranscriptDelta(text=text)
+            yield await self.transcribe(audio, request)
+        finally:
+            self.closed = True
+
+    async def detect_speech(self, audio: bytes, request: SpeechRequest) -> list[Span]:
+        self.speech_request = request
+        self._called()
+        return [Span(start_s=0.5, end_s=1.2504), Span(start_s=2.0, end_s=3.0)]
+
+    async def detect_language(self, audio: bytes, model: str | None) -> DetectedLanguage:
+        self.language_model = model
+        self._called()
+        return DetectedLanguage(probabilities=self.probabilities)
+
+    async def list_models(self) -> list[ModelCard]:
+        self._called()
+        return [make_card(model, DECLARED, self.state) for model in DECLARED]
+
+    async def get_model(self, name: str) -> ModelCard:
+        self._called()
+        return make_card(find_model(name, DECLARED), DECLARED, self.state)
+
+    async def load_model(self, name: str) -> ModelCard:
+        return await self.get_model(name)
+
+    async def delete_model(self, name: str) -> None:
+        self._called()
+        if name != "org/old":
+            raise ModelNotCachedError(name)
+        self.deleted.append(name)
+
+    async def count_replicas(self) -> dict[str, int]:
+        self._called()
+        return {"turbo": 2, "mine": 0}
+
+    async def waiting_for(self) -> list[str]:
+        return self.waiting
+
+
+# The models that a FakeService declares.
+DECLARED = (
+    ModelSettings(name="turbo", source="deepdml/faster-whisper-large-v3-turbo-ct2"),
+    ModelSettings(name="mine", source="/models/mine", aliases=("house-model",)),
+)

@@ -1,73 +1,104 @@
 """The Starlette application: which path answers with what. Made by the Ingress."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from serve_app.api.errors import EXCEPTION_HANDLERS
-from serve_app.api.fields import read_fields
-from serve_app.api.forms import read_upload
-from serve_app.api.streaming import stream_events
-from serve_app.domain import Task, Transcript, TranscriptDelta, TranscriptionRequest
-from serve_app.stages.render import render
+from serve_app.api import detection, docs, health, models, transcriptions
+from serve_app.api.endpoint import Endpoint
+from serve_app.api.errors import EXCEPTION_HANDLERS, on_unexpected
+from serve_app.api.keys import Keys
+from serve_app.api.middleware import REQUEST_ID, RequestIds, UploadLimit
+from serve_app.api.service import Service
+from serve_app.errors import TranscriptionError
+from serve_app.settings import ApiSettings
 
 
-class TranscriptionService(Protocol):
-    """What stands behind the routes. The Ingress deployment is one."""
+def create_app(
+    service: Service,
+    settings: ApiSettings | None = None,
+    keys: Keys | None = None,
+    *,
+    sets_request_id: bool = True,
+) -> Starlette:
+    """Return the application.
 
-    async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
-        """Transcribe a whole file. Raises a `TranscriptionError`."""
-        ...
-
-    def transcribe_stream(
-        self, audio: bytes, request: TranscriptionRequest
-    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
-        """Yield what each chunk adds, in the order of the audio, and last the whole transcript."""
-        ...
-
-    async def waiting_for(self) -> list[str]:
-        """Name the deployments that cannot serve yet; empty when all can."""
-        ...
-
-
-def create_app(service: TranscriptionService) -> Starlette:
-    """Return the application that answers with `service`."""
-
-    def answer(task: Task) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(http: Request) -> Response:
-            upload = await read_upload(http)
-            asked = read_fields(upload.fields, task)
-            if asked.stream:
-                events = service.transcribe_stream(upload.audio, asked.request)
-                return await stream_events(events)
-            made = await service.transcribe(upload.audio, asked.request)
-            made = replace(made, warnings=(*made.warnings, *asked.warnings))
-            body = render(made, asked.request)
-            return Response(body.content, media_type=body.media_type)
-
-        return endpoint
-
-    async def health(_: Request) -> Response:
-        return PlainTextResponse("OK")
-
-    async def ready(_: Request) -> Response:
-        waiting = await service.waiting_for()
-        if waiting:
-            body = {"status": "starting", "waiting_for": waiting}
-            return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
-        return JSONResponse({"status": "ready"})
-
+    Args:
+        service: what answers.
+        settings: limits and origins; None: the defaults.
+        keys: who may call; None: everybody.
+        sets_request_id: whether answers get an `x-request-id` here, and not from a proxy.
+    """
+    settings, keys = settings or ApiSettings(), keys or Keys()
+    endpoints = [
+        *transcriptions.endpoints(service),
+        *detection.endpoints(service),
+        *models.endpoints(service),
+        *health.endpoints(service),
+    ]
+    endpoints += docs.endpoints(endpoints, needs_key=bool(keys))
     return Starlette(
-        routes=[
-            Route("/v1/audio/transcriptions", answer(Task.TRANSCRIBE), methods=["POST"]),
-            Route("/v1/audio/translations", answer(Task.TRANSLATE), methods=["POST"]),
-            Route("/health", health),
-            Route("/ready", ready),
-        ],
+        routes=_routes(endpoints, keys),
+        middleware=_middleware(settings, sets_request_id=sets_request_id),
         exception_handlers=EXCEPTION_HANDLERS,
     )
+
+
+def _routes(endpoints: Sequence[Endpoint], keys: Keys) -> list[Route]:
+    """Return one route per path, so that a wrong method is told all that are allowed."""
+    by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = _guard(endpoint, keys)
+    return [
+        Route(path, _dispatch(answers), methods=list(answers)) for path, answers in by_path.items()
+    ]
+
+
+def _dispatch(
+    answers: dict[str, Callable[[Request], Awaitable[Response]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def dispatch(http: Request) -> Response:
+        # Starlette lets HEAD through where GET is allowed.
+        return await answers["GET" if http.method == "HEAD" else http.method](http)
+
+    return dispatch
+
+
+def _guard(endpoint: Endpoint, keys: Keys) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint's answer behind its check of the key, before the body is read."""
+
+    async def answer(http: Request) -> Response:
+        try:
+            if endpoint.role is not None:
+                keys.check(http.headers, endpoint.role)
+            return await endpoint.answer(http)
+        except (TranscriptionError, HTTPException):
+            raise
+        except ClientDisconnect:  # while it sent its file: nobody reads the answer
+            return Response(status_code=499)
+        # Here and not in Starlette's outermost handler, which stands outside the middleware: the
+        # answer would have neither request id nor CORS headers.
+        except Exception as error:  # noqa: BLE001 - whatever a service throws is answered
+            return on_unexpected(http, error)
+
+    return answer
+
+
+def _middleware(settings: ApiSettings, *, sets_request_id: bool) -> list[Middleware]:
+    stack = [Middleware(UploadLimit, limit_bytes=settings.max_upload_bytes)]
+    if settings.allow_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("*",),  # OpenAI's client sends a dozen of its own
+            expose_headers=(REQUEST_ID, "Retry-After", "x-should-retry"),
+        )
+        stack.insert(0, cors)
+    return [Middleware(RequestIds), *stack] if sets_request_id else stack

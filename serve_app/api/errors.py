@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serve_app.errors import (
+    AuthenticationError,
     InvalidRequestError,
     MethodNotAllowedError,
     RouteNotFoundError,
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 def to_response(error: TranscriptionError) -> JSONResponse:
     """Return the response for an error, telling the client whether a retry can help."""
     headers = {}
+    if isinstance(error, AuthenticationError):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     elif error.status >= 500:  # noqa: PLR2004 - clients retry these unless told not to
@@ -62,9 +65,14 @@ async def _on_http_exception(http: Request, error: Exception) -> Response:
     return response
 
 
-async def _on_unexpected(http: Request, error: Exception) -> Response:
+def on_unexpected(http: Request, error: Exception) -> Response:
+    """Log what nobody foresaw, and answer without telling what it was."""
     logger.error("unexpected error in %s %s", http.method, http.url.path, exc_info=error)
     return to_response(TranscriptionError())
+
+
+async def _on_unexpected(http: Request, error: Exception) -> Response:
+    return on_unexpected(http, error)
 
 
 EXCEPTION_HANDLERS: Mapping[Any, Any] = {

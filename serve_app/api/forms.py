@@ -22,6 +22,9 @@ from serve_app.errors import (
 # Of one form field that is not a file. Starlette's 1 MiB is too small for data-URLs in fields.
 MAX_FIELD_BYTES = 16 * 2**20
 
+# What `read_upload` raises.
+UPLOAD_ERRORS = (InvalidRequestError, InvalidMultipartError, MissingFieldError, EmptyFileError)
+
 # Name, then a value for each time it was sent. `x[]` is sent as `x`, `x[y]` as `x` of `{y: ...}`.
 Fields = dict[str, list[str | dict[str, str]]]
 

@@ -2,28 +2,33 @@
 
 import asyncio
 import logging
+import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 import ray
 from ray import serve
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serve_app import api, models, pipeline
-from serve_app.deployments.calls import call
+from serve_app import api, detection, models, pipeline
+from serve_app.deployments.calls import call, is_up
+from serve_app.deployments.catalog import Catalog
 from serve_app.domain import (
     Chunk,
     ChunkJob,
     ChunkTranscript,
     DecodeCursor,
     DecodeOptions,
+    DetectedLanguage,
+    ModelCard,
     ModelInfo,
+    Span,
+    SpeechRequest,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
@@ -33,8 +38,6 @@ from serve_app.fan_out import FileTranscription
 from serve_app.settings import AppSettings, ModelSettings
 
 logger = logging.getLogger("ray.serve")
-
-READY_TIMEOUT_S = 1.0  # a deployment that does not answer within this has no replica yet
 
 
 @serve.ingress()
@@ -51,10 +54,14 @@ class Ingress:
         self._preprocessor = preprocessor
         self._transcribers = transcribers
         self._infos: dict[str, ModelInfo] = {}
+        self._catalog = Catalog(settings.models, transcribers)
+        # Here, so that keys that cannot be read stop the start instead of opening the door.
+        self._keys = api.read_keys(settings.api, os.environ)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""
-        return api.create_app(self)
+        # Serve's proxy gives every answer its x-request-id.
+        return api.create_app(self, self._settings.api, self._keys, sets_request_id=False)
 
     async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
         """Transcribe one file.
@@ -97,29 +104,101 @@ class Ingress:
         )
         yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
 
+    async def detect_speech(self, audio: bytes, request: SpeechRequest) -> tuple[Span, ...]:
+        """Return the spans of speech in a file, in order, without transcribing it.
+
+        Raises:
+            TranscriptionError: one of its kinds (`serve_app.errors`).
+        """
+        data = await _put(audio)
+        lengths = self._settings.audio
+
+        async def pull(cursor: DecodeCursor | None) -> detection.SpeechSlice:
+            options = detection.SpeechOptions(
+                max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s, request=request
+            )
+            found: detection.SpeechSlice = await call(
+                self._preprocessor.find_speech, data, cursor, options
+            )
+            return found
+
+        return await detection.collect_speech(pull, request)
+
+    async def detect_language(self, audio: bytes, model: str | None = None) -> DetectedLanguage:
+        """Return in which language a file is, by its first chunk with speech.
+
+        Args:
+            audio: the file's bytes, in any container that PyAV reads.
+            model: the model that is to tell; None: the profile's first.
+
+        Raises:
+            TranscriptionError: one of its kinds (`serve_app.errors`).
+        """
+        declared = models.find_model(model, self._settings.models)
+        prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
+        chunk = await detection.first_chunk(prepare)
+        if chunk is None:
+            return DetectedLanguage(probabilities=())
+        transcriber = self._transcribers[declared.name]
+        found: DetectedLanguage = await call(transcriber.detect_language, chunk)
+        return found
+
+    async def list_models(self) -> list[ModelCard]:
+        """Return the declared models and whether each can answer now.
+
+        Raises:
+            ServiceUnavailableError: Serve does not tell.
+        """
+        return await self._catalog.cards()
+
+    async def get_model(self, name: str) -> ModelCard:
+        """Return one declared model, by its name, an alias or its source.
+
+        Raises:
+            ModelNotFoundError: the profile declares no such model.
+            ServiceUnavailableError: Serve does not tell its state.
+        """
+        return await self._catalog.card(name)
+
+    async def load_model(self, name: str) -> ModelCard:
+        """Start a replica of a declared model where there is none; do not wait for it.
+
+        Raises:
+            ModelNotFoundError: the profile declares no such model.
+            ServiceUnavailableError: Serve does not tell its state.
+        """
+        return await self._catalog.load(name)
+
+    async def delete_model(self, name: str) -> None:
+        """Delete an undeclared model from the Hugging Face cache of the Ingress's node.
+
+        Raises:
+            InvalidRequestError: the profile declares the model.
+            ModelNotCachedError: there is nothing to delete.
+        """
+        await asyncio.to_thread(models.delete_cached, name, self._settings.models)
+
+    async def count_replicas(self) -> dict[str, int]:
+        """Return how many replicas hold each declared model.
+
+        Raises:
+            ServiceUnavailableError: Serve does not tell.
+        """
+        return await self._catalog.count_replicas()
+
     async def waiting_for(self) -> list[str]:
         """Name the deployments of which no replica has run a real decode yet."""
         handles = [self._preprocessor, *self._transcribers.values()]
-        answers = await asyncio.gather(*(_is_up(handle) for handle in handles))
+        answers = await asyncio.gather(*(is_up(handle) for handle in handles))
         return [h.deployment_name for h, up in zip(handles, answers, strict=True) if not up]
 
     async def _start(
         self, audio: bytes, request: TranscriptionRequest, model: ModelSettings
     ) -> FileTranscription:
         options = pipeline.decode_options(request, model, await self._info(model.name))
-        # One copy for all slices; whoever decodes one reads it where it lies.
-        data = await asyncio.to_thread(ray.put, np.frombuffer(audio, np.uint8))
+        prepare = self._preparer(await _put(audio), model, request)
         transcriber = self._transcribers[model.name]
         request_id = uuid.uuid4().hex
-
-        async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
-            prepared: pipeline.Prepared = await call(
-                self._preprocessor.prepare,
-                data,
-                cursor,
-                pipeline.prepare_options(self._settings, model, request, is_first=cursor is None),
-            )
-            return prepared
 
         async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
             job = ChunkJob(chunk=chunk, options=options, request_id=request_id)
@@ -134,6 +213,22 @@ class Ingress:
             one_language=not request.multilingual,
         )
 
+    def _preparer(
+        self, data: Any, model: ModelSettings, request: TranscriptionRequest
+    ) -> Callable[[DecodeCursor | None], Awaitable[pipeline.Prepared]]:
+        """Return what cuts the chunks of one slice of a file."""
+
+        async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
+            options = pipeline.prepare_options(
+                self._settings, model, request, is_first=cursor is None
+            )
+            prepared: pipeline.Prepared = await call(
+                self._preprocessor.prepare, data, cursor, options
+            )
+            return prepared
+
+        return prepare
+
     async def _info(self, name: str) -> ModelInfo:
         """Return what a model can do, asking its deployment once."""
         if name not in self._infos:
@@ -141,10 +236,6 @@ class Ingress:
         return self._infos[name]
 
 
-async def _is_up(handle: DeploymentHandle[Any]) -> bool:
-    """Tell whether a replica answers; one does only after its decode at start."""
-    try:
-        await asyncio.wait_for(call(handle.info), READY_TIMEOUT_S)
-    except (TimeoutError, TranscriptionError, RayServeException):
-        return False
-    return True
+async def _put(audio: bytes) -> Any:
+    """Store a file once for all its slices; whoever decodes one reads it where it lies."""
+    return await asyncio.to_thread(ray.put, np.frombuffer(audio, np.uint8))

@@ -1,4 +1,4 @@
-"""The CPU deployment: bytes to chunks."""
+"""The CPU deployment: bytes to chunks, or to spans of speech."""
 
 import asyncio
 import logging
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from serve_app import models, pipeline
+from serve_app import detection, models, pipeline
 from serve_app.deployments.calls import timed
+from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
 from serve_app.settings import AppSettings
 from serve_app.stages.vad import SpeechDetector
@@ -34,6 +35,15 @@ class AudioPreprocessor:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._thread, pipeline.prepare, data, cursor, options, self._detector
+        )
+
+    async def find_speech(
+        self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
+    ) -> SpeechSlice:
+        """Return the speech of one slice of a file (`detection.find_speech`)."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, detection.find_speech, data, cursor, options, self._detector
         )
 
     async def info(self) -> str:

@@ -11,7 +11,7 @@ from ray import serve
 from serve_app import models, pipeline
 from serve_app.deployments.calls import timed
 from serve_app.deployments.meters import TranscriberMeters
-from serve_app.domain import ChunkJob, ChunkTranscript, ModelInfo
+from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.scheduler import Gate, GateStats
 from serve_app.settings import BatchLimits, ModelSettings, TranscriberUserConfig
 from serve_app.stages.batching import Bucket, bucket_of
@@ -65,6 +65,13 @@ class WhisperTranscriber:
         made = await pipeline.transcribe_chunk(self._gate.submit, job)
         self._meters.fallbacks.inc(made.n_attempts - 1)
         return made
+
+    async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
+        """Return the probability of every language that the model knows, by one chunk."""
+        loop = asyncio.get_running_loop()
+        # In the batches' own threads: it takes its turn between them and needs no more memory.
+        found = await loop.run_in_executor(self._threads, self._engine.detect_languages, chunk)
+        return DetectedLanguage(probabilities=tuple(found))
 
     async def info(self) -> ModelInfo:
         """Return what the model can do."""

@@ -5,6 +5,7 @@ Called by `api`. The bodies are OpenAI's; where a key of ours is added, it is na
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ def make_cues(transcript: Transcript, request: TranscriptionRequest) -> list[Cue
 def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
     lines = list(_fill_lines(segment.words or (), request.max_line_width or math.inf))
     if not lines:
-        text = segment.text.strip()
+        text = _one_line(segment.text)
         yield Cue(start_s=segment.start_s, end_s=segment.end_s, lines=(text,))
         return
     n_lines = request.max_line_count or len(lines)
@@ -98,7 +99,12 @@ def _fill_lines(words: Sequence[Word], width: float) -> Iterator[list[Word]]:
 
 
 def _join(words: Sequence[Word]) -> str:
-    return "".join(word.text for word in words).strip()
+    return _one_line("".join(word.text for word in words))
+
+
+def _one_line(text: str) -> str:
+    """Return a text without line breaks of any kind: an empty line would end a cue."""
+    return " ".join(text.splitlines()).strip()
 
 
 def _json(transcript: Transcript, _: TranscriptionRequest) -> Body:
@@ -167,7 +173,7 @@ def _vtt(transcript: Transcript, request: TranscriptionRequest) -> Body:
 
 def _arrowless(cue: Cue) -> str:
     """Return the cue's lines; the arrow that parts two times must not stand in them."""
-    return "\n".join(line.replace("-->", "->") for line in cue.lines)
+    return "\n".join(re.sub("-{2,}>", "->", line) for line in cue.lines)
 
 
 def _clock(time_s: float, decimal_mark: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import numpy as np
 import openai
 import pytest
+from openai.types import Model
 from openai.types.audio import (
     TranscriptionTextDeltaEvent,
     TranscriptionTextDoneEvent,
@@ -134,3 +135,14 @@ def test_a_model_that_cannot_translate_says_so(client: openai.OpenAI) -> None:
 def test_a_broken_file_in_a_stream_is_an_ordinary_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError):
         client.audio.transcriptions.create(model="whisper-1", file=b"no audio", stream=True)
+
+
+def test_models_are_listed_and_retrieved(client: openai.OpenAI) -> None:
+    [listed] = client.models.list().data
+    strict = Model.model_validate_json(listed.model_dump_json(), strict=True)
+    assert (strict.id, strict.object, strict.owned_by) == ("demo", "model", "serve_app")
+    assert client.models.retrieve("whisper-1") == client.models.retrieve("demo") == listed
+
+
+async def test_the_async_client_lists_models_too(async_client: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in async_client.models.list()] == ["demo"]

@@ -7,11 +7,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import pytest
+from starlette.testclient import TestClient
 
+from serve_app.api import create_app
 from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, ModelSettings
 from serve_app.stages.vad import SpeechDetector
 from serve_app.stages.whisper import WhisperEngine
+from tests.fakes import FakeService
 
 
 class _RayIsBlocked(MetaPathFinder):
@@ -40,3 +43,13 @@ def engine() -> WhisperEngine:
 @pytest.fixture(scope="session")
 def detector() -> SpeechDetector:
     return SpeechDetector()
+
+
+@pytest.fixture
+def service() -> FakeService:
+    return FakeService()
+
+
+@pytest.fixture
+def client(service: FakeService) -> TestClient:
+    return TestClient(create_app(service), raise_server_exceptions=False)

@@ -5,11 +5,11 @@ explicit setting always wins.
 """
 
 import ctypes
-import logging
+import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -17,8 +17,6 @@ from typing import BinaryIO
 
 from serve_app.domain import MAX_TOKENS
 from serve_app.settings import ModelSettings
-
-logger = logging.getLogger("ray.serve")
 
 N_POSITIONS = 1500  # encoder outputs of a 30 s window
 FLOAT16_BYTES = 2
@@ -49,7 +47,7 @@ def choose_placement(
     settings: ModelSettings,
     *,
     n_cuda_devices: int,
-    compute_types: Collection[str],
+    compute_types: Callable[[str], Collection[str]],
     n_cores: int,
 ) -> Placement:
     """Choose device, number type and threads.
@@ -57,7 +55,7 @@ def choose_placement(
     Args:
         settings: the model's; what they leave on `auto` or 0 is chosen here.
         n_cuda_devices: that this process can see.
-        compute_types: that the chosen device supports (CTranslate2's names).
+        compute_types: tells what a device supports (CTranslate2's names).
         n_cores: that this process may use.
     """
     device = settings.device
@@ -66,7 +64,7 @@ def choose_placement(
     preferred = ("float16", "int8_float16", "float32") if device == "cuda" else ("int8", "float32")
     compute_type = settings.compute_type
     if compute_type == "auto":
-        compute_type = next((t for t in preferred if t in compute_types), "default")
+        compute_type = next((t for t in preferred if t in compute_types(device)), "default")
     n_threads = settings.cpu_threads or max(1, n_cores // settings.n_workers)
     return Placement(device=device, compute_type=compute_type, n_threads=n_threads)
 
@@ -126,14 +124,28 @@ def read_shape(directory: Path) -> ModelShape:
     return ModelShape(width=widths[0], n_decoder_layers=len(layers))
 
 
-def free_cuda_bytes(index: int = 0) -> int | None:
-    """Return the free memory of a CUDA device as its driver reports it; None where it cannot."""
-    if not shutil.which("nvidia-smi"):
+def free_cuda_bytes() -> int | None:
+    """Return the free memory of this process's first CUDA device; None where it is not known.
+
+    Ray names the device by index or UUID in CUDA_VISIBLE_DEVICES; nvidia-smi knows both, and does
+    not renumber.
+    """
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    if not (device and shutil.which("nvidia-smi")):
         return None
-    query = ["nvidia-smi", f"--id={index}", "--query-gpu=memory.free", "--format=csv,noheader"]
-    answer = subprocess.run([*query[:-1], query[-1] + ",nounits"], capture_output=True, text=True)  # noqa: PLW1510
-    first = answer.stdout.strip().splitlines()[:1]
-    return int(first[0]) * 2**20 if first and first[0].isdigit() else None
+    answer = subprocess.run(
+        [
+            "nvidia-smi",
+            f"--id={device}",
+            "--query-gpu=memory.free",
+            "--format=csv,noheader,nounits",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,  # a driver that does not answer leaves the figure unknown
+    )
+    mib = answer.stdout.strip()
+    return int(mib) * 2**20 if mib.isdigit() else None
 
 
 def preload_cublas() -> None:

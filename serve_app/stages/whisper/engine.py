@@ -37,6 +37,7 @@ logger = logging.getLogger("ray.serve")
 INT16_SCALE = 32768.0
 FRAME_SAMPLES = 160  # 10 ms, one column of features
 FULL_WINDOW = round(WINDOW_S * SAMPLE_RATE) // FRAME_SAMPLES  # frames
+N_TIMESTAMPS = 1501  # 0 to 30 s in steps of 20 ms: the last tokens of every Whisper vocabulary
 FIT_STEP = FULL_WINDOW // 6  # 5 s in frames: a fitted window is a multiple of this
 
 Language = tuple[str, float]  # ISO 639-1 and its probability
@@ -79,14 +80,10 @@ class WhisperEngine:
         import ctranslate2
         from faster_whisper import WhisperModel
 
-        n_cuda = ctranslate2.get_cuda_device_count()
-        where = (
-            "cuda" if settings.device == "cuda" or (settings.device == "auto" and n_cuda) else "cpu"
-        )
         self.placement = device.choose_placement(
             settings,
-            n_cuda_devices=n_cuda,
-            compute_types=ctranslate2.get_supported_compute_types(where),
+            n_cuda_devices=ctranslate2.get_cuda_device_count(),
+            compute_types=ctranslate2.get_supported_compute_types,
             n_cores=n_cores,
         )
         self._storage_view = ctranslate2.StorageView
@@ -195,11 +192,7 @@ class WhisperEngine:
 
     @lru_cache(maxsize=256)  # noqa: B019 - as above
     def _previous(self, prompt: str | None, hotwords: str | None) -> tuple[int, ...]:
-        """Return the tokens before `<|startoftranscript|>`, cut on the left to what fits.
-
-        Raises:
-            ValueError: never for text; the library's own prompt builder is used.
-        """
+        """Return the tokens before `<|startoftranscript|>`, cut on the left to what fits."""
         tokenizer = self._tokenizer()
         previous = tokenizer.encode(" " + prompt.strip()) if prompt else []
         tokens: list[int] = self._whisper.get_prompt(tokenizer, previous, hotwords=hotwords)
@@ -210,8 +203,6 @@ class WhisperEngine:
     def _generate(
         self, jobs: Sequence[ChunkJob], encoded: Any, languages: Sequence[Language]
     ) -> list[Any]:
-        from faster_whisper.transcribe import get_suppressed_tokens
-
         options, temperature = jobs[0].options, jobs[0].temperature
         search: dict[str, Any] = {"beam_size": options.beam_size, "patience": options.patience}
         if temperature > 0:
@@ -237,9 +228,19 @@ class WhisperEngine:
             return_scores=True,
             return_no_speech_prob=True,
             suppress_blank=True,
-            suppress_tokens=get_suppressed_tokens(self._tokenizer(), list(options.suppress_tokens)),
+            suppress_tokens=self._suppressed(options.suppress_tokens),
             **search,
         )
+
+    def _suppressed(self, asked: Sequence[int]) -> list[int]:
+        """Return the tokens never to write, those of non-speech symbols in the place of -1."""
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        tokenizer = self._tokenizer()
+        n_tokens = tokenizer.timestamp_begin + N_TIMESTAMPS
+        # CTranslate2 writes to wherever the id points: one beyond the vocabulary ends the process.
+        known = [token for token in asked if token < n_tokens]
+        return list(get_suppressed_tokens(tokenizer, known))
 
     def _prompt(self, options: DecodeOptions, language: str) -> list[int]:
         tokenizer = self._tokenizer(language, options.task)

@@ -10,6 +10,7 @@ from serve_app.stages.whisper.device import (
     bytes_per_chunk,
     choose_placement,
     default_batch,
+    free_cuda_bytes,
     largest_batch,
     read_shape,
 )
@@ -22,7 +23,7 @@ GIB = 2**30
 
 def choose(n_cuda: int, types: tuple[str, ...], **settings: object) -> Placement:
     model = ModelSettings(name="m", source="s", **settings)  # type: ignore[arg-type]
-    return choose_placement(model, n_cuda_devices=n_cuda, compute_types=types, n_cores=8)
+    return choose_placement(model, n_cuda_devices=n_cuda, compute_types=lambda _: types, n_cores=8)
 
 
 def test_a_gpu_is_used_with_float16_where_there_is_one() -> None:
@@ -77,6 +78,22 @@ def test_without_a_wish_a_gpu_gets_large_batches_and_a_cpu_small_ones() -> None:
 
 def test_where_the_free_memory_is_not_known_the_wish_stands() -> None:
     assert largest_batch(192, LARGE_V3, free_bytes=None, beam_size=1, n_workers=1) == 192
+
+
+@pytest.mark.parametrize(
+    ("said", "free"), [("81000", 81000 * 2**20), ("[N/A]", None), ("", None)], ids=repr
+)
+def test_free_memory_is_what_the_driver_says_of_the_visible_device(
+    said: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f'#!/bin/sh\n[ "$1" = "--id=3" ] && echo "{said}"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    assert free_cuda_bytes() == free
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert free_cuda_bytes() is None
 
 
 def test_a_models_sizes_are_read_from_its_file() -> None:

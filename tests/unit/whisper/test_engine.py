@@ -167,3 +167,16 @@ def test_a_fitted_window_is_the_next_5_s_and_still_understands() -> None:
     [made] = fitted.transcribe([job_of("light")])
     assert isinstance(made, ChunkTranscript)
     assert made.text.strip()
+
+
+def test_a_token_that_does_not_exist_is_not_suppressed_and_does_no_harm(
+    engine: WhisperEngine,
+) -> None:
+    [plain] = transcribe_batch(engine, [job_of("light")])
+    # This id ended the process: CTranslate2 does not check where it points.
+    [odd] = transcribe_batch(engine, [job_of("light", suppress_tokens=(-1, 2**31 - 1))])
+    assert isinstance(plain, ChunkTranscript)
+    [without] = transcribe_batch(engine, [job_of("light", suppress_tokens=(-1, plain.tokens[0]))])
+    assert odd == plain
+    assert isinstance(without, ChunkTranscript)
+    assert plain.tokens[0] not in without.tokens

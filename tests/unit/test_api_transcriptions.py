@@ -8,7 +8,6 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
-from serve_app.api import create_app
 from serve_app.api.streaming import stream_events
 from serve_app.domain import (
     ResponseFormat,
@@ -19,50 +18,9 @@ from serve_app.domain import (
     VadOptions,
 )
 from serve_app.errors import InvalidAudioError, QueueFullError
+from tests.fakes import FakeService
 
 PATH = "/v1/audio/transcriptions"
-
-
-class Service:
-    """Answers with the length of what it got; keeps the request; can be told to fail."""
-
-    def __init__(self) -> None:
-        self.request: TranscriptionRequest | None = None
-        self.error: Exception | None = None
-        self.fails_after = 0  # deltas
-        self.waiting: list[str] = []
-        self.closed = False
-
-    async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
-        self.request = request
-        if self.error:
-            raise self.error
-        return Transcript(text=f"{len(audio)} bytes", language="en", duration_s=1.0, model="m")
-
-    async def transcribe_stream(
-        self, audio: bytes, request: TranscriptionRequest
-    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
-        try:
-            for i, text in enumerate(["one", "", " two"]):
-                if self.error and i == self.fails_after:
-                    raise self.error
-                yield TranscriptDelta(text=text)
-            yield await self.transcribe(audio, request)
-        finally:
-            self.closed = True
-
-    async def waiting_for(self) -> list[str]:
-        return self.waiting
-
-
-@pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
-def client(service: Service) -> TestClient:
-    return TestClient(create_app(service), raise_server_exceptions=False)
 
 
 def test_a_file_is_answered_with_its_transcript(client: TestClient) -> None:
@@ -71,7 +29,7 @@ def test_a_file_is_answered_with_its_transcript(client: TestClient) -> None:
     assert answer.json()["text"] == "3 bytes"
 
 
-def test_every_field_reaches_the_service(client: TestClient, service: Service) -> None:
+def test_every_field_reaches_the_service(client: TestClient, service: FakeService) -> None:
     fields = {
         "model": "demo",
         "language": "tr",
@@ -122,7 +80,7 @@ def test_every_field_reaches_the_service(client: TestClient, service: Service) -
     )
 
 
-def test_an_absent_field_has_its_default(client: TestClient, service: Service) -> None:
+def test_an_absent_field_has_its_default(client: TestClient, service: FakeService) -> None:
     client.post(PATH, files={"file": b"abc"}, data={"prompt": ""})
     assert service.request == TranscriptionRequest()
 
@@ -134,6 +92,9 @@ def test_an_absent_field_has_its_default(client: TestClient, service: Service) -
         ("beam_size", "0.5"),
         ("multilingual", "perhaps"),
         ("suppress_tokens", "1,x"),
+        ("suppress_tokens", "-2"),
+        ("suppress_tokens", "2147483648"),
+        ("beam_size", "9" * 400),
         ("vad_parameters", "[1]"),
         ("vad_parameters", "{"),
         ("vad_parameters", '{"unknown": 1}'),
@@ -199,13 +160,13 @@ def test_an_unknown_format_names_the_known_ones(client: TestClient) -> None:
     assert all(name in answer.json()["error"]["message"] for name in ResponseFormat)
 
 
-def test_the_services_error_becomes_its_status(client: TestClient, service: Service) -> None:
+def test_the_services_error_becomes_its_status(client: TestClient, service: FakeService) -> None:
     service.error = InvalidAudioError()
     answer = client.post(PATH, files={"file": b"x"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_audio")
 
 
-def test_a_full_queue_says_when_to_come_back(client: TestClient, service: Service) -> None:
+def test_a_full_queue_says_when_to_come_back(client: TestClient, service: FakeService) -> None:
     service.error = QueueFullError()
     answer = client.post(PATH, files={"file": b"x"})
     assert answer.status_code == 429
@@ -213,7 +174,7 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient, service: Servic
 
 
 def test_an_unexpected_error_tells_nothing_and_is_not_to_be_retried(
-    client: TestClient, service: Service
+    client: TestClient, service: FakeService
 ) -> None:
     service.error = ZeroDivisionError("secret detail")
     answer = client.post(PATH, files={"file": b"x"})
@@ -230,7 +191,7 @@ def test_an_unknown_path_and_a_wrong_method_have_the_same_envelope(client: TestC
     assert wrong.headers["allow"] == "POST"
 
 
-def test_health_is_up_while_ready_still_waits(client: TestClient, service: Service) -> None:
+def test_health_is_up_while_ready_still_waits(client: TestClient, service: FakeService) -> None:
     service.waiting = ["WhisperTranscriber-demo"]
     assert client.get("/health").status_code == 200
     answer = client.get("/ready")
@@ -241,7 +202,7 @@ def test_health_is_up_while_ready_still_waits(client: TestClient, service: Servi
 
 
 def test_a_file_may_be_the_body_with_the_fields_in_the_query(
-    client: TestClient, service: Service
+    client: TestClient, service: FakeService
 ) -> None:
     answer = client.post(
         f"{PATH}?model=demo&response_format=text",
@@ -282,7 +243,7 @@ def test_a_file_may_be_the_body_with_the_fields_in_the_query(
     ids=str,
 )
 def test_fields_are_read_as_clients_send_them(
-    sent: dict[str, Any], expected: dict[str, Any], client: TestClient, service: Service
+    sent: dict[str, Any], expected: dict[str, Any], client: TestClient, service: FakeService
 ) -> None:
     assert client.post(PATH, files={"file": b"x"}, data=sent).status_code == 200
     assert service.request == TranscriptionRequest(**expected)
@@ -304,7 +265,7 @@ def test_what_is_not_available_is_refused_and_not_ignored(field: str, client: Te
     assert "not available" in answer.json()["error"]["message"]
 
 
-def test_translations_ask_for_the_other_task(client: TestClient, service: Service) -> None:
+def test_translations_ask_for_the_other_task(client: TestClient, service: FakeService) -> None:
     client.post("/v1/audio/translations", files={"file": b"x"})
     assert service.request == TranscriptionRequest(task=Task.TRANSLATE)
 
@@ -313,7 +274,9 @@ def stream(client: TestClient) -> Any:
     return client.post(PATH, files={"file": b"abc"}, data={"stream": "true"})
 
 
-def test_a_stream_is_typed_events_and_ends_with_done(client: TestClient, service: Service) -> None:
+def test_a_stream_is_typed_events_and_ends_with_done(
+    client: TestClient, service: FakeService
+) -> None:
     answer = stream(client)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-cache"
@@ -328,7 +291,7 @@ def test_a_stream_is_typed_events_and_ends_with_done(client: TestClient, service
 
 
 def test_an_error_before_the_first_event_is_an_ordinary_error(
-    client: TestClient, service: Service
+    client: TestClient, service: FakeService
 ) -> None:
     service.error = InvalidAudioError()
     answer = stream(client)
@@ -340,7 +303,7 @@ def test_an_error_before_the_first_event_is_an_ordinary_error(
     [(QueueFullError(), "queue_full"), (ZeroDivisionError("x"), "internal_error")],
 )
 def test_an_error_in_a_stream_is_its_last_event(
-    error: Exception, code: str, client: TestClient, service: Service
+    error: Exception, code: str, client: TestClient, service: FakeService
 ) -> None:
     service.error, service.fails_after = error, 1
     answer = stream(client)

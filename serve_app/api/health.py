@@ -1,0 +1,48 @@
+"""Whether the app is up, for those who start, route to and restart it."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from serve_app.api.endpoint import Answer, Endpoint, object_of
+from serve_app.api.service import HealthService
+
+_TEXT = {"type": "string"}
+_WAITING = object_of(status=_TEXT, waiting_for={"type": "array", "items": _TEXT})
+
+
+def endpoints(service: HealthService) -> list[Endpoint]:
+    """Return the routes of this group."""
+
+    async def health(_: Request) -> Response:
+        return PlainTextResponse("OK")
+
+    async def ready(_: Request) -> Response:
+        waiting = await service.waiting_for()
+        if waiting:
+            body = {"status": "starting", "waiting_for": waiting}
+            return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
+        return JSONResponse({"status": "ready"})
+
+    return [
+        Endpoint(
+            method="GET",
+            path="/health",
+            answer=health,
+            summary="Tell that the process is up.",
+            role=None,
+            answers={200: Answer(description="It is.", content={"text/plain": _TEXT})},
+        ),
+        Endpoint(
+            method="GET",
+            path="/ready",
+            answer=ready,
+            summary="Tell whether every deployment has a replica that has run a real decode.",
+            role=None,
+            answers={
+                200: Answer(
+                    description="It has.", content={"application/json": object_of(status=_TEXT)}
+                ),
+                503: Answer(description="Who is missing.", content={"application/json": _WAITING}),
+            },
+        ),
+    ]

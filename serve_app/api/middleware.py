@@ -1,0 +1,74 @@
+"""What stands around every route: a name for each request, and a limit on what it may send."""
+
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_app.api.errors import to_response
+from serve_app.errors import FileTooLargeError
+
+REQUEST_ID = "x-request-id"
+
+
+class RequestIds:
+    """Gives every answer the `x-request-id` that the request came with, or a new one.
+
+    For use without Serve's proxy, which does the same.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = Headers(scope=scope).get(REQUEST_ID) or uuid.uuid4().hex
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class UploadLimit:
+    """Refuses a body that is too large: by its Content-Length, and else while it is read.
+
+    Starlette's own limit answers in plain text.
+    """
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        promised = Headers(scope=scope).get("content-length", "")
+        if promised.isdecimal() and _exceeds(promised, self._limit_bytes):
+            refusal = to_response(FileTooLargeError(self._limit_bytes))
+            await refusal(scope, receive, send)
+            return
+        n_read = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal n_read
+            message = await receive()
+            n_read += len(message.get("body", b""))
+            if n_read > self._limit_bytes:
+                raise FileTooLargeError(self._limit_bytes)
+            return message
+
+        await self._app(scope, receive_within_limit, send)
+
+
+def _exceeds(digits: str, limit: int) -> bool:
+    """Tell whether a number exceeds a limit, without reading thousands of digits."""
+    digits = digits.lstrip("0")
+    return len(digits) > len(str(limit)) or int(digits or "0") > limit

@@ -1,0 +1,106 @@
+"""The declared models and where they stand: which have replicas, and starting one that has none.
+
+Called by the Ingress. States come from Serve's controller and not from the replicas: a question to
+a model without replicas would start one.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ray import serve
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
+
+from serve_app import models
+from serve_app.deployments.calls import call
+from serve_app.domain import ModelCard, ModelState
+from serve_app.errors import ServiceUnavailableError
+from serve_app.settings import ModelSettings
+
+STATUS_TIMEOUT_S = 5.0  # the controller answers in milliseconds, or is being restarted
+WAKE_TIMEOUT_S = 1.0  # a replica that is up answers at once; one that starts is not waited for
+
+# States of a replica, and of a deployment, by Serve's names; the enums are not public.
+_SERVES = ("RUNNING", "PENDING_MIGRATION")
+_STARTS = ("STARTING", "UPDATING", "RECOVERING")
+_AS_INTENDED = "HEALTHY"
+
+
+class Catalog:
+    """The models of one app."""
+
+    def __init__(
+        self,
+        declared: Sequence[ModelSettings],
+        transcribers: Mapping[str, DeploymentHandle[Any]],  # by model name
+    ) -> None:
+        self._declared = declared
+        self._transcribers = transcribers
+        self._wakes: dict[str, asyncio.Future[Any]] = {}  # calls that wait for a first replica
+
+    async def cards(self) -> list[ModelCard]:
+        """Return all models. Raises ServiceUnavailableError where Serve does not tell."""
+        deployments = await self._deployments()
+        return [self._card(model, deployments) for model in self._declared]
+
+    async def card(self, name: str) -> ModelCard:
+        """Return one model. Raises ModelNotFoundError, or ServiceUnavailableError as `cards`."""
+        model = models.find_model(name, self._declared)
+        return self._card(model, await self._deployments())
+
+    async def load(self, name: str) -> ModelCard:
+        """Start a replica where there is none. Raises the same as `card`.
+
+        The call that wakes the model goes on after this returns, because Serve would take the
+        replica away again if nothing waited for it.
+        """
+        model = models.find_model(name, self._declared)
+        wake = self._wakes.get(model.name)
+        if wake is None or wake.done():
+            wake = asyncio.ensure_future(call(self._transcribers[model.name].info))
+            self._wakes[model.name] = wake
+        await asyncio.wait({wake}, timeout=WAKE_TIMEOUT_S)
+        if not wake.done():
+            return models.make_card(model, self._declared, ModelState.LOADING)
+        try:
+            wake.result()
+        except RayServeException:
+            raise ServiceUnavailableError(f"{model.name} cannot be started now.") from None
+        return models.make_card(model, self._declared, ModelState.READY)
+
+    async def count_replicas(self) -> dict[str, int]:
+        """Return the running replicas by model. Raises the same as `cards`."""
+        deployments = await self._deployments()
+        return {name: _count(one, _SERVES) for name, one in deployments.items()}
+
+    def _card(
+        self, model: ModelSettings, deployments: Mapping[str, DeploymentStatusOverview]
+    ) -> ModelCard:
+        return models.make_card(model, self._declared, _state(deployments[model.name]))
+
+    async def _deployments(self) -> dict[str, DeploymentStatusOverview]:
+        """Return what the controller knows of each model's deployment."""
+        app_name = serve.get_replica_context().app_name
+        try:
+            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
+            known = status.applications[app_name].deployments
+            return {
+                name: known[handle.deployment_name] for name, handle in self._transcribers.items()
+            }
+        except (TimeoutError, KeyError):  # the second: the app is being deployed or deleted
+            raise ServiceUnavailableError("The state of the models is not known now.") from None
+
+
+def _state(deployment: DeploymentStatusOverview) -> ModelState:
+    if _count(deployment, _SERVES):
+        return ModelState.READY
+    # Without a replica although that is as intended: scaled to zero.
+    if deployment.status.value == _AS_INTENDED and not _count(deployment, _STARTS):
+        return ModelState.COLD
+    return ModelState.LOADING
+
+
+def _count(deployment: DeploymentStatusOverview, states: Sequence[str]) -> int:
+    return sum(n for state, n in deployment.replica_states.items() if state.value in states)

@@ -1,0 +1,44 @@
+"""Requests made from /openapi.json, valid ones and others: no answer is a 5xx or undocumented."""
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from serve_app.api import create_app
+from tests.fakes import FakeService
+from tests.fuzz.conftest import N_CASES, count
+
+
+@schemathesis.serializer("audio/*")
+def send_bytes(_: object, value: object) -> bytes:
+    return bytes(getattr(value, "data", b"")) or str(value).encode()
+
+
+app = create_app(FakeService())
+schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+N_OPERATIONS = sum(len(methods) for methods in schema.raw_schema["paths"].values())
+
+
+@schema.parametrize()
+@settings(
+    max_examples=-(-N_CASES // N_OPERATIONS),
+    deadline=None,
+    derandomize=True,  # the same cases in every run
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_breaks_the_app_or_the_schema(case: schemathesis.Case) -> None:
+    count("the schema")
+    case.call_and_validate(
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_schema_conformance,
+        ]
+    )

@@ -1,0 +1,107 @@
+"""Who may call from where, how much, and what every answer carries."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve_app.api import create_app
+from serve_app.settings import ApiSettings
+from tests.fakes import FakeService
+
+PATH = "/v1/audio/transcriptions"
+AUDIO = {"content-type": "audio/mpeg"}
+
+
+@pytest.fixture
+def small(service: FakeService) -> TestClient:
+    return TestClient(create_app(service, ApiSettings(max_upload_bytes=1000)))
+
+
+def pieces(n: int) -> Iterator[bytes]:
+    """A body whose length is not told ahead."""
+    for _ in range(n):
+        yield b"x" * 100
+
+
+def test_a_body_as_large_as_allowed_is_taken(small: TestClient) -> None:
+    assert small.post(PATH, content=b"x" * 1000, headers=AUDIO).status_code == 200
+    assert small.post(PATH, content=pieces(10), headers=AUDIO).status_code == 200
+
+
+def test_a_larger_body_is_refused_by_its_length_or_while_it_is_read(
+    small: TestClient, service: FakeService
+) -> None:
+    for answer in (
+        small.post(PATH, content=b"x" * 1001, headers=AUDIO),
+        small.post(PATH, content=pieces(11), headers=AUDIO),
+        small.post(PATH, files={"file": b"x" * 1001}),
+        small.post(PATH, content=b"x", headers={**AUDIO, "content-length": "9" * 5000}),
+    ):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (
+            *(413, "file_too_large", "file"),
+        )
+        assert "1000 bytes" in error["message"]
+    assert service.n_calls == 0
+
+
+def test_a_form_without_a_length_is_refused_while_it_is_read(small: TestClient) -> None:
+    def form() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        yield from pieces(11)
+        yield b"\r\n--b--\r\n"
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    answer = small.post(PATH, content=form(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "file_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/v1/nothing", 404),
+        ("PUT", PATH, 405),
+        ("POST", PATH, 400),
+        ("GET", "/v1/models", 500),
+    ],
+)
+def test_every_answer_has_one_request_id(
+    method: str, path: str, status: int, client: TestClient, service: FakeService
+) -> None:
+    service.error = ZeroDivisionError("planted")
+    for sent in (None, "my-id"):
+        answer = client.request(method, path, headers={"x-request-id": sent} if sent else {})
+        assert answer.status_code == status
+        [request_id] = answer.headers.get_list("x-request-id")
+        assert request_id == sent if sent else len(request_id) == 32
+
+
+def test_behind_a_proxy_that_names_requests_there_is_no_second_id(service: FakeService) -> None:
+    client = TestClient(create_app(service, sets_request_id=False))
+    assert "x-request-id" not in client.get("/health").headers
+
+
+def test_other_origins_are_not_allowed_unless_they_are_set(client: TestClient) -> None:
+    answer = client.get("/health", headers={"origin": "https://a.example"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_origins_that_are_set_may_call_and_read_errors(service: FakeService) -> None:
+    settings = ApiSettings(allow_origins=("https://a.example",))
+    client = TestClient(create_app(service, settings))
+    asks = {
+        "origin": "https://a.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,x-stainless-lang",
+    }
+    preflight = client.options(PATH, headers=asks)
+    assert preflight.status_code == 200
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+    service.error = ZeroDivisionError("planted")
+    failed = client.get("/v1/models", headers={"origin": "https://a.example"})
+    assert failed.status_code == 500
+    assert failed.headers["access-control-allow-origin"] == "https://a.example"
+    other = client.get("/health", headers={"origin": "https://b.example"})
+    assert "access-control-allow-origin" not in other.headers
