@@ -22,7 +22,7 @@ from serve_app.settings import ModelSettings
 STATUS_TIMEOUT_S = 5.0  # the controller answers in milliseconds, or is being restarted
 WAKE_TIMEOUT_S = 1.0  # a replica that is up answers at once; one that starts is not waited for
 
-# States of a replica, and of a deployment, by Serve's names; the enums are not public.
+# States of a replica, and of a deployment, by Serve's names: its enums of strings are not public.
 _SERVES = ("RUNNING", "PENDING_MIGRATION")
 _STARTS = ("STARTING", "UPDATING", "RECOVERING")
 _AS_INTENDED = "HEALTHY"
@@ -97,10 +97,10 @@ def _state(deployment: DeploymentStatusOverview) -> ModelState:
     if _count(deployment, _SERVES):
         return ModelState.READY
     # Without a replica although that is as intended: scaled to zero.
-    if deployment.status.value == _AS_INTENDED and not _count(deployment, _STARTS):
+    if deployment.status == _AS_INTENDED and not _count(deployment, _STARTS):
         return ModelState.COLD
     return ModelState.LOADING
 
 
 def _count(deployment: DeploymentStatusOverview, states: Sequence[str]) -> int:
-    return sum(n for state, n in deployment.replica_states.items() if state.value in states)
+    return sum(n for state, n in deployment.replica_states.items() if state in states)
