@@ -4,20 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Where the test folders are: plain units first, then those that start Ray, then those for a GPU.
-TESTS := $(wildcard tests/unit tests/serve tests/gpu)
+TESTS := $(wildcard tests/unit tests/fuzz tests/serve tests/gpu)
 ARGS ?=
 
 # A slow registry is waited for: the largest packages are some tens of megabytes.
 export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench clean
+.PHONY: help demo serve test lint fuzz bench clean
 
 help:
 	@echo "make demo    start the graph on CPU, transcribe the bundled clip over HTTP, stop the graph"
 	@echo "make serve   start the graph on 127.0.0.1:8000 and leave it up"
 	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make fuzz    1,000 generated requests for every operation of the API's own schema"
 	@echo "make bench   every benchmark that runs on a CPU, about an hour; results in benchmarks/results"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
@@ -36,6 +37,9 @@ lint: $(VENV)/.test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.test-installed
+	FUZZ_CASES=1000 $(BIN)/pytest tests/fuzz
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks all
