@@ -33,7 +33,7 @@ def test_speech_is_found_where_it_is(graph: Graph) -> None:
 
 
 def test_the_speech_of_a_file_of_many_slices_is_found(graph: Graph) -> None:
-    pcm = np.concatenate([speech(100), silence(30), speech(600), silence(3)])
+    pcm = np.concatenate([speech(100), silence(30), speech(600), silence(8)])
     fields = {"threshold": "0.5", "min_silence_duration_ms": "5000"}
     answer = post(graph, "/v1/audio/speech/timestamps", encode(pcm), **fields)
     first, second = answer.json()
