@@ -18,6 +18,13 @@ from tests.serve.test_wheel import clean_environment
 URL = "http://127.0.0.1:8000"  # `serve run` on an import path has no option for another port
 START_LIMIT_S = 120
 
+# Tests that run in a shell's background inherit SIGINT ignored, and so would `serve run`.
+WITH_CTRL_C = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 def test_an_import_path_and_a_models_directory_are_enough(tmp_path: Path) -> None:
     with socket.socket() as probe:
@@ -28,7 +35,11 @@ def test_an_import_path_and_a_models_directory_are_enough(tmp_path: Path) -> Non
     log = tmp_path / "log.txt"
     with log.open("w") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, cwd=tmp_path, env=clean_environment()
+            [sys.executable, "-c", WITH_CTRL_C, *command],
+            stdout=out,
+            stderr=out,
+            cwd=tmp_path,
+            env=clean_environment(),
         )
     try:
         deadline_s = time.monotonic() + START_LIMIT_S
