@@ -1,0 +1,62 @@
+"""The vocabulary: what a caller asks for, what travels between the stages, what comes back.
+
+Every type is a frozen, keyword-only dataclass of plain values, so each crosses a process border by
+pickling. `_s` is seconds. A time is either in the caller's audio (0 = its first sample) or in the
+chunk (0 = the chunk's first sample); fields say which.
+"""
+
+from serve_app.domain.audio import Chunk, DecodeAnchor, DecodeCursor, DecodedSlice, Span
+from serve_app.domain.decoding import ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.domain.limits import (
+    FALLBACK_TEMPERATURES,
+    MAX_NEW_TOKENS,
+    MAX_TOKENS,
+    MIN_SPAN_S,
+    SAMPLE_RATE,
+    WINDOW_S,
+)
+from serve_app.domain.models import ModelCard, ModelInfo, ModelState
+from serve_app.domain.requests import (
+    ResponseFormat,
+    SpeechRequest,
+    Task,
+    TranscriptionRequest,
+    VadOptions,
+)
+from serve_app.domain.transcripts import (
+    DetectedLanguage,
+    Segment,
+    Transcript,
+    TranscriptDelta,
+    Word,
+)
+
+__all__ = [
+    "FALLBACK_TEMPERATURES",
+    "MAX_NEW_TOKENS",
+    "MAX_TOKENS",
+    "MIN_SPAN_S",
+    "SAMPLE_RATE",
+    "WINDOW_S",
+    "Chunk",
+    "ChunkJob",
+    "ChunkTranscript",
+    "DecodeAnchor",
+    "DecodeCursor",
+    "DecodeOptions",
+    "DecodedSlice",
+    "DetectedLanguage",
+    "ModelCard",
+    "ModelInfo",
+    "ModelState",
+    "ResponseFormat",
+    "Segment",
+    "Span",
+    "SpeechRequest",
+    "Task",
+    "Transcript",
+    "TranscriptDelta",
+    "TranscriptionRequest",
+    "VadOptions",
+    "Word",
+]

@@ -1,0 +1,67 @@
+"""What comes back to the caller."""
+
+from dataclasses import dataclass
+
+from serve_app.domain.requests import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """One word and when it was spoken. It keeps its leading space and its punctuation."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of text and when it was spoken: the field's ten keys, and its words."""
+
+    id: int = 0  # counts from 0 through the transcript
+    seek: int = 0  # where its chunk begins, in frames of 10 ms
+    start_s: float
+    end_s: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] | None = None  # None: not asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptDelta:
+    """What one more chunk adds to a transcript. The texts of all deltas make its text."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """The answer to one request. Times are in the caller's audio."""
+
+    text: str
+    task: Task = Task.TRANSCRIBE
+    language: str | None  # ISO 639-1; None where no speech was found and none was given
+    language_probability: float = 1.0
+    duration_s: float  # of the decoded audio
+    model: str
+    segments: tuple[Segment, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Return all words in order; empty where word times were not asked for."""
+        return tuple(word for segment in self.segments for word in segment.words or ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectedLanguage:
+    """What language a file is in, by its first chunk with speech."""
+
+    # ISO 639-1 and probability of every language that the model knows, the likeliest first; empty
+    # where no speech was found.
+    probabilities: tuple[tuple[str, float], ...]
