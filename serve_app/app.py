@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: Serve reads the builder's raw annotation to
 # validate its arguments.
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -10,17 +11,21 @@ from ray.serve import Application
 from serve_app.deployments import AudioPreprocessor, Ingress, WhisperTranscriber
 from serve_app.settings import AppSettings, ModelSettings, TranscriberUserConfig
 
+# A replica that hangs or is cut off is replaced after three failed checks, about 15 s; with Serve's
+# own numbers it takes up to two minutes.
+_deployment = partial(serve.deployment, health_check_period_s=2, health_check_timeout_s=5)
+
 # Together the three fit a machine with two cores.
 # Requests wait inside the graph, where they can be batched, not in front of it.
-_ingress = serve.deployment(max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.25})(Ingress)
-# One slice runs, one waits its turn, so that the core does not idle between them.
-_preprocessor = serve.deployment(max_ongoing_requests=2, ray_actor_options={"num_cpus": 0.75})(
+_ingress = _deployment(max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.25})(Ingress)
+# Slices wait in the replica, where those of new files go first, and not in Serve's router.
+_preprocessor = _deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.75})(
     AudioPreprocessor
 )
 # What does not run yet waits in the gate, in the fair order. Several files must fit with all their
 # chunks under way (`max_chunks_in_flight` each): where one alone fills the replica, a short request
 # waits in Serve's router instead, which knows no turns.
-_transcriber = serve.deployment(max_ongoing_requests=512)(WhisperTranscriber)
+_transcriber = _deployment(max_ongoing_requests=512)(WhisperTranscriber)
 
 # CTranslate2 allocates its activations anew for each layer. On huge pages, which glibc (2.35 and
 # later) asks for only when told, a batch of 2 to 16 costs 30 % less CPU time, most of it the
@@ -42,7 +47,7 @@ def app(args: AppSettings) -> Application:
         ).bind(model)
         for model in args.models
     }
-    return _ingress.bind(args, _preprocessor.bind(), transcribers)
+    return _ingress.bind(args, _preprocessor.bind(args.audio), transcribers)
 
 
 def _actor_options(model: ModelSettings) -> dict[str, Any]:

@@ -14,9 +14,14 @@ TranscriptionError                 500 internal_error     something broke that s
 │   └── InvalidAudioError          400 invalid_audio      the bytes do not decode to audio
 │       ├── EmptyFileError         400 empty_file         0 bytes were sent
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
-│       └── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
+│       ├── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
+│       └── UnprocessableAudioError 400 unprocessable_audio every process that decodes it dies
+├── UploadTimeoutError             408 upload_timeout     the body did not arrive in time
 ├── QueueFullError                 429 queue_full         at capacity now; try again soon
 ├── ServiceUnavailableError        503 service_unavailable no replica can take the work now
+│   ├── ModelLoadingError          503 model_loading      the model's first replica is starting
+│   └── ReplicaLostError           503 replica_lost       the replica that had the work is gone
+├── DeadlineExceededError          504 deadline_exceeded  not done within the request's time
 ├── OutOfDeviceMemoryError         500 out_of_memory      not even one chunk fits on the device
 └── ModelLoadError                 500 model_load_failed  raised at start, never per request
 
@@ -233,6 +238,31 @@ class AudioTooShortError(InvalidAudioError):
         super().__init__(reason)
 
 
+class UnprocessableAudioError(InvalidAudioError):
+    """Two processes died while they decoded the upload; no third one is given to it."""
+
+    code = "unprocessable_audio"
+
+    def __init__(
+        self, reason: str = "The audio file cannot be processed: decoding it fails every time."
+    ) -> None:
+        super().__init__(reason)
+
+
+class UploadTimeoutError(TranscriptionError):
+    """The body of a request did not arrive whole within the time allowed. Field: limit_s."""
+
+    status = 408
+    kind = "invalid_request_error"
+    code = "upload_timeout"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
+
+    def __str__(self) -> str:
+        return f"The request's body did not arrive within {self.args[0]:g} seconds."
+
+
 class QueueFullError(TranscriptionError):
     """All queues are full; the same request will succeed once they drain."""
 
@@ -257,6 +287,50 @@ class ServiceUnavailableError(TranscriptionError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class ModelLoadingError(ServiceUnavailableError):
+    """A declared model has no replica that is up yet; one is starting. Field: model."""
+
+    code = "model_loading"
+    retry_after_s = 10.0
+
+    def __str__(self) -> str:
+        return f"The model '{self.args[0]}' is being loaded. Try again in a moment."
+
+
+class ReplicaLostError(ServiceUnavailableError):
+    """The replica that had the work died, cannot be reached or does not answer.
+
+    Callers inside the graph send the work again; a client sees it only where that failed too.
+    Fields: reason, died (else it may still be alive).
+    """
+
+    code = "replica_lost"
+
+    def __init__(self, reason: str, died: bool = False) -> None:
+        Exception.__init__(self, reason, died)
+
+    @property
+    def died(self) -> bool:
+        """Tell whether the replica is known to be dead."""
+        return bool(self.args[1])
+
+
+class DeadlineExceededError(TranscriptionError):
+    """The request was not done within the time that the profile allows. Field: limit_s."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
+
+    def __str__(self) -> str:
+        return (
+            f"The request was not done within {self.args[0]:g} seconds. "
+            "Send a shorter file, or send it when there is less load."
+        )
 
 
 class OutOfDeviceMemoryError(TranscriptionError):

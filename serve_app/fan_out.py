@@ -6,15 +6,25 @@ callables do the work, in other processes or in this one.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
+from serve_app.errors import DeadlineExceededError
 from serve_app.pipeline import Prepared
 
 Prepare = Callable[[DecodeCursor | None], Awaitable[Prepared]]
 TranscribeChunk = Callable[[Chunk, DecodeOptions], Awaitable[ChunkTranscript]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
+    """What one run may use."""
+
+    max_in_flight: Callable[[], int]  # chunks on their way at once; it may change meanwhile
+    timeout_s: float = math.inf
 
 
 class FileTranscription:
@@ -26,7 +36,7 @@ class FileTranscription:
         transcribe: TranscribeChunk,
         options: DecodeOptions,
         *,
-        max_in_flight: int,
+        limits: RunLimits,
         one_language: bool = True,
     ) -> None:
         """Make a run.
@@ -35,7 +45,7 @@ class FileTranscription:
             prepare: decodes the slice at a cursor (None: the file's start) and cuts its chunks.
             transcribe: decodes one chunk.
             options: how.
-            max_in_flight: chunks that may be on their way at once.
+            limits: how much at once, and for how long; the time begins now.
             one_language: where the options leave the language open, use the one of the first
                 chunk in which something was said for the rest; else each chunk has its own.
         """
@@ -43,7 +53,8 @@ class FileTranscription:
         self._prepare = prepare
         self._transcribe = transcribe
         self._options = options
-        self._max_in_flight = max_in_flight
+        self._limits = limits
+        self._deadline_s = asyncio.get_running_loop().time() + limits.timeout_s
         self._seeks_language = one_language and options.language is None
         self._cut: deque[Chunk] = deque()  # not on their way yet
         # In the order of the audio.
@@ -55,6 +66,10 @@ class FileTranscription:
         """Yield the chunks and what was made of them, in the order of the audio.
 
         Leaving early, by an error or by closing the iterator, cancels everything under way.
+
+        Raises:
+            DeadlineExceededError: the run has taken as long as it may.
+            TranscriptionError: a slice or a chunk failed.
         """
         try:
             self._slice = asyncio.ensure_future(self._prepare(None))
@@ -81,7 +96,7 @@ class FileTranscription:
         The next slice is pulled when every chunk of the last one is under way: it is decoded while
         they are transcribed, and no more than one slice waits.
         """
-        room = 1 if self._seeks_language else self._max_in_flight
+        room = 1 if self._seeks_language else self._limits.max_in_flight()
         while self._cut and len(self._running) < room:
             chunk = self._cut.popleft()
             coroutine = self._transcribe(chunk, self._options)
@@ -96,13 +111,23 @@ class FileTranscription:
         self._slice, self._cursor = None, prepared.cursor
 
     async def _next_event(self) -> None:
-        """Wait until the slice under way is cut or the oldest chunk is done."""
+        """Wait until the slice under way is cut or the oldest chunk is done.
+
+        The deadline is watched here and not by cancelling: an iterator may be read by one task
+        after the other.
+        """
         awaited: set[asyncio.Task[Prepared] | asyncio.Task[ChunkTranscript]] = set()
         if self._slice:
             awaited.add(self._slice)
         if self._running:
             awaited.add(self._running[0][1])
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        left_s = self._deadline_s - asyncio.get_running_loop().time()
+        timeout_s = None if math.isinf(left_s) else max(0.0, left_s)
+        done, _ = await asyncio.wait(
+            awaited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            raise DeadlineExceededError(self._limits.timeout_s)
 
     async def _cancel(self) -> None:
         tasks = [*(task for _, task in self._running), *([self._slice] if self._slice else [])]

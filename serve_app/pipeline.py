@@ -25,7 +25,12 @@ from serve_app.domain import (
     TranscriptionRequest,
     VadOptions,
 )
-from serve_app.errors import InvalidRequestError, OutOfDeviceMemoryError, TranscriptionError
+from serve_app.errors import (
+    InvalidRequestError,
+    OutOfDeviceMemoryError,
+    ReplicaLostError,
+    TranscriptionError,
+)
 from serve_app.languages import language_code
 from serve_app.settings import AppSettings, ModelSettings
 from serve_app.stages import assemble, audio, chunking
@@ -179,12 +184,32 @@ def transcribe_batch(
         if is_out_of_memory(error) and on_out_of_memory:
             on_out_of_memory(len(jobs))
         if len(jobs) == 1:
-            return [OutOfDeviceMemoryError(str(error)) if is_out_of_memory(error) else error]
+            return [_as_value(error)]
         half = len(jobs) // 2
         return [
             *transcribe_batch(engine, jobs[:half], on_out_of_memory),
             *transcribe_batch(engine, jobs[half:], on_out_of_memory),
         ]
+
+
+def _as_value(error: Exception) -> Exception:
+    """Return the error that a job gets in the place of what the engine threw at it alone."""
+    if is_out_of_memory(error):
+        return OutOfDeviceMemoryError(str(error))
+    if is_device_failure(error):
+        return ReplicaLostError("The device failed.")
+    return error
+
+
+def is_device_failure(error: Exception) -> bool:
+    """Tell whether the device is out of order: CTranslate2 says so in a RuntimeError's text.
+
+    After most CUDA errors every later call of the process fails too.
+    """
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        f"{library} failed with" in text for library in ("CUDA", "cuBLAS", "cuDNN")
+    )
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -31,8 +31,22 @@ class AudioSettings(Settings):
 
     # The first slice is short so that its chunks reach the model early.
     first_slice_s: float = Field(60.0, ge=2 * WINDOW_S)
-    # Later slices. A short file may wait for one of them: 120 s are about 0.5 s of one core.
+    # Later slices: 120 s are about 0.5 s of one core.
     slice_s: float = Field(120.0, ge=2 * WINDOW_S)
+    # A slice that takes so long never ends: the replica is replaced. 120 s of audio take 0.5 s.
+    slice_timeout_s: float = Field(120.0, gt=0)
+
+
+class RetrySettings(Settings):
+    """What happens to work whose replica is lost. It is sent again, to whichever takes it."""
+
+    # With the pauses, 8 s: a broken replica is out of service by then, and work that waits for a
+    # replacement waits in Serve's router, which costs no try.
+    max_tries: PositiveInt = 6
+    first_pause_s: float = Field(0.25, ge=0)  # before the second try; each later one is doubled
+    # A replica that has not answered a call after so long is taken for hung, and another is asked.
+    # It covers waiting in the replica's queue as well: 512 chunks take minutes on a small CPU.
+    try_timeout_s: float = Field(300.0, gt=0)
 
 
 class ApiSettings(Settings):
@@ -48,6 +62,8 @@ class ApiSettings(Settings):
     # 1 GiB is 9 hours of 16-bit wav at 16 kHz or 19 of mp3 at 128 kbit/s. The Ingress holds a file
     # in memory, and Ray's object store a copy of it, so this bounds what one request can cost.
     max_upload_bytes: PositiveInt = 2**30
+    # A whole upload: 1 GiB in 10 minutes is 14 Mbit/s.
+    upload_timeout_s: float = Field(600.0, gt=0)
 
 
 class ModelSettings(Settings):
@@ -78,6 +94,11 @@ class ModelSettings(Settings):
     # ones, which were trained without that task.
     translates: bool | None = None
     max_chunk_s: float = Field(WINDOW_S, gt=1, le=WINDOW_S)  # cut chunks no longer than this
+    # Chunks that wait or run for one Ingress replica, at most; its requests share them equally, and
+    # a request that could not have one is refused. 512 chunks of 30 s are 0.5 GB in its memory.
+    max_queued_chunks: PositiveInt = 512
+    # A batch that has run for so long will not end: the replica is replaced.
+    batch_timeout_s: float = Field(300.0, gt=0)
 
 
 class AppSettings(Settings):
@@ -89,10 +110,17 @@ class AppSettings(Settings):
     audio: AudioSettings = AudioSettings()
     vad: VadOptions = VadOptions()
     api: ApiSettings = ApiSettings()
+    retry: RetrySettings = RetrySettings()
     # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
     # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
     # fill every worker.
     max_chunks_in_flight: PositiveInt = 64
+    # The time for one request, from its upload's end to its answer. Serve's own limit
+    # (`http_options.request_timeout_s`), which answers in plain text, must lie above it.
+    request_timeout_s: float = Field(3600.0, gt=0)
+    # A request to a model without a replica waits so long for the first one to be up; then it is
+    # told to come again, and the replica goes on starting.
+    cold_start_wait_s: float = Field(30.0, ge=0)
 
     @model_validator(mode="before")
     @classmethod

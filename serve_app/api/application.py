@@ -91,7 +91,11 @@ def _guard(endpoint: Endpoint, keys: Keys) -> Callable[[Request], Awaitable[Resp
 
 
 def _middleware(settings: ApiSettings, *, sets_request_id: bool) -> list[Middleware]:
-    stack = [Middleware(UploadLimit, limit_bytes=settings.max_upload_bytes)]
+    stack = [
+        Middleware(
+            UploadLimit, limit_bytes=settings.max_upload_bytes, limit_s=settings.upload_timeout_s
+        )
+    ]
     if settings.allow_origins:
         cors = Middleware(
             CORSMiddleware,

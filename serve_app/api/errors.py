@@ -27,7 +27,8 @@ def to_response(error: TranscriptionError) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    elif error.status >= 500:  # noqa: PLR2004 - clients retry these unless told not to
+    elif error.status in (408, 409, 429) or error.status >= 500:  # noqa: PLR2004 - see below
+        # Clients retry these unless told not to.
         headers["x-should-retry"] = "false"
     return JSONResponse(to_body(error), status_code=error.status, headers=headers)
 

@@ -17,13 +17,20 @@ from serve_app.errors import (
     InvalidMultipartError,
     InvalidRequestError,
     MissingFieldError,
+    UploadTimeoutError,
 )
 
 # Of one form field that is not a file. Starlette's 1 MiB is too small for data-URLs in fields.
 MAX_FIELD_BYTES = 16 * 2**20
 
 # What `read_upload` raises.
-UPLOAD_ERRORS = (InvalidRequestError, InvalidMultipartError, MissingFieldError, EmptyFileError)
+UPLOAD_ERRORS = (
+    InvalidRequestError,
+    InvalidMultipartError,
+    MissingFieldError,
+    EmptyFileError,
+    UploadTimeoutError,
+)
 
 # Name, then a value for each time it was sent. `x[]` is sent as `x`, `x[y]` as `x` of `{y: ...}`.
 Fields = dict[str, list[str | dict[str, str]]]

@@ -1,12 +1,13 @@
 """What stands around every route: a name for each request, and a limit on what it may send."""
 
+import asyncio
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.errors import to_response
-from serve_app.errors import FileTooLargeError
+from serve_app.errors import FileTooLargeError, UploadTimeoutError
 
 REQUEST_ID = "x-request-id"
 
@@ -38,12 +39,13 @@ class RequestIds:
 class UploadLimit:
     """Refuses a body that is too large: by its Content-Length, and else while it is read.
 
-    Starlette's own limit answers in plain text.
+    And one that comes too slowly. Starlette's own limit answers in plain text.
     """
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, limit_bytes: int, limit_s: float) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._limit_s = limit_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,10 +58,19 @@ class UploadLimit:
             await refusal(scope, receive, send)
             return
         n_read = 0
+        is_whole = False
+        deadline_s = asyncio.get_running_loop().time() + self._limit_s
 
         async def receive_within_limit() -> Message:
-            nonlocal n_read
-            message = await receive()
+            nonlocal n_read, is_whole
+            if is_whole:  # what follows is the client's leaving
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    message = await receive()
+            except TimeoutError:
+                raise UploadTimeoutError(self._limit_s) from None
+            is_whole = not message.get("more_body", False)
             n_read += len(message.get("body", b""))
             if n_read > self._limit_bytes:
                 raise FileTooLargeError(self._limit_bytes)

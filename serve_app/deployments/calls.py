@@ -5,20 +5,47 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ray.exceptions import RayTaskError
-from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import pipeline
-from serve_app.errors import QueueFullError, TranscriptionError
+from serve_app.errors import (
+    QueueFullError,
+    ReplicaLostError,
+    ServiceUnavailableError,
+    TranscriptionError,
+)
 
 READY_TIMEOUT_S = 1.0  # a deployment that does not answer within this has no replica yet
 
+_DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError)
+# The replica may be alive, but its answer does not arrive.
+_LOSSES = (RayActorError, ObjectLostError, ReplicaUnavailableError)
+
 
 async def call(method: Any, *args: object) -> Any:
-    """Call a deployment's method; what it raises arrives as it was raised there.
+    """Call a deployment's method once; what it raises arrives as it was raised there.
 
     Cancelling the call cancels the work.
+
+    Raises:
+        QueueFullError: as many calls wait for the deployment as its options allow.
+        ReplicaLostError: the replica that had the call is gone.
+        ServiceUnavailableError: the deployment could not be started.
+        TranscriptionError: what the method raised.
     """
     response = method.remote(*args)
     try:
@@ -28,6 +55,12 @@ async def call(method: Any, *args: object) -> Any:
         raise
     except BackPressureError as error:
         raise QueueFullError from error
+    except DeploymentUnavailableError as error:
+        raise ServiceUnavailableError("A part of the server cannot be started.") from error
+    except _DEATHS as error:
+        raise ReplicaLostError("A replica died while it had the work.", died=True) from error
+    except _LOSSES as error:
+        raise ReplicaLostError("A replica that had the work cannot be reached.") from error
     except RayTaskError as error:
         cause = error.cause
         raise pipeline.unwrap(cause if isinstance(cause, Exception) else error) from None

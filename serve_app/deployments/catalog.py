@@ -5,6 +5,7 @@ a model without replicas would start one.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from serve_app import models
 from serve_app.deployments.calls import call
-from serve_app.domain import ModelCard, ModelState
-from serve_app.errors import ServiceUnavailableError
+from serve_app.domain import ModelCard, ModelInfo, ModelState
+from serve_app.errors import ModelLoadingError, ServiceUnavailableError
+from serve_app.retries import Retries
 from serve_app.settings import ModelSettings
 
 STATUS_TIMEOUT_S = 5.0  # the controller answers in milliseconds, or is being restarted
+FRESH_S = 10.0  # a model heard of so lately is not asked whether it is up
 WAKE_TIMEOUT_S = 1.0  # a replica that is up answers at once; one that starts is not waited for
 
 # States of a replica, and of a deployment, by Serve's names: its enums of strings are not public.
@@ -35,10 +38,16 @@ class Catalog:
         self,
         declared: Sequence[ModelSettings],
         transcribers: Mapping[str, DeploymentHandle[Any]],  # by model name
+        retries: Retries,
     ) -> None:
         self._declared = declared
+        self._retries = retries
         self._transcribers = transcribers
-        self._wakes: dict[str, asyncio.Future[Any]] = {}  # calls that wait for a first replica
+        # Calls that a model's first replica will answer; what they brought; and when a replica of
+        # the model was last heard of, on the loop's clock.
+        self._wakes: dict[str, asyncio.Future[None]] = {}
+        self._infos: dict[str, ModelInfo] = {}
+        self._heard_s: dict[str, float] = {}
 
     async def cards(self) -> list[ModelCard]:
         """Return all models. Raises ServiceUnavailableError where Serve does not tell."""
@@ -57,18 +66,49 @@ class Catalog:
         replica away again if nothing waited for it.
         """
         model = models.find_model(name, self._declared)
-        wake = self._wakes.get(model.name)
-        if wake is None or wake.done():
-            wake = asyncio.ensure_future(call(self._transcribers[model.name].info))
-            self._wakes[model.name] = wake
-        await asyncio.wait({wake}, timeout=WAKE_TIMEOUT_S)
-        if not wake.done():
-            return models.make_card(model, self._declared, ModelState.LOADING)
         try:
-            wake.result()
-        except RayServeException:
-            raise ServiceUnavailableError(f"{model.name} cannot be started now.") from None
+            await self._wake(model.name, WAKE_TIMEOUT_S)
+        except ModelLoadingError:
+            return models.make_card(model, self._declared, ModelState.LOADING)
         return models.make_card(model, self._declared, ModelState.READY)
+
+    async def info(self, name: str, wait_s: float) -> ModelInfo:
+        """Return what a model can do, once a replica of it is up.
+
+        Args:
+            name: of a declared model.
+            wait_s: how long to wait for the first replica of one that has none.
+
+        Raises:
+            ModelLoadingError: it is not up yet; its replica goes on starting.
+            ServiceUnavailableError: it cannot be started.
+        """
+        silent_s = asyncio.get_running_loop().time() - self._heard_s.get(name, -math.inf)
+        if silent_s > FRESH_S:
+            await self._wake(name, wait_s)
+        return self._infos[name]
+
+    def heard(self, name: str) -> None:
+        """Note that a replica of the model has just answered."""
+        self._heard_s[name] = asyncio.get_running_loop().time()
+
+    async def _wake(self, name: str, wait_s: float) -> None:
+        """Wait for an answer of the model's; see `info` and `load`."""
+        wake = self._wakes.get(name)
+        if wake is None or wake.done():
+            wake = asyncio.ensure_future(self._ask(name))
+            self._wakes[name] = wake
+        await asyncio.wait({wake}, timeout=wait_s)
+        if not wake.done():
+            raise ModelLoadingError(name)
+        wake.result()
+
+    async def _ask(self, name: str) -> None:
+        try:
+            self._infos[name] = await self._retries.run(lambda: call(self._transcribers[name].info))
+        except RayServeException:
+            raise ServiceUnavailableError(f"{name} cannot be started now.") from None
+        self.heard(name)
 
     async def count_replicas(self) -> dict[str, int]:
         """Return the running replicas by model. Raises the same as `cards`."""

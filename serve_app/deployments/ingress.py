@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
 from serve_app import api, detection, models, pipeline
+from serve_app.admission import ChunkBudget
 from serve_app.deployments.calls import call, is_up
 from serve_app.deployments.catalog import Catalog
 from serve_app.domain import (
@@ -26,15 +27,15 @@ from serve_app.domain import (
     DecodeOptions,
     DetectedLanguage,
     ModelCard,
-    ModelInfo,
     Span,
     SpeechRequest,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
 )
-from serve_app.errors import TranscriptionError
-from serve_app.fan_out import FileTranscription
+from serve_app.errors import DeadlineExceededError, TranscriptionError
+from serve_app.fan_out import FileTranscription, RunLimits
+from serve_app.retries import Retries
 from serve_app.settings import AppSettings, ModelSettings
 
 logger = logging.getLogger("ray.serve")
@@ -53,8 +54,14 @@ class Ingress:
         self._settings = settings
         self._preprocessor = preprocessor
         self._transcribers = transcribers
-        self._infos: dict[str, ModelInfo] = {}
-        self._catalog = Catalog(settings.models, transcribers)
+        self._retries = Retries(settings.retry)
+        self._catalog = Catalog(settings.models, transcribers, self._retries)
+        self._budgets = {
+            model.name: ChunkBudget(
+                n_chunks=model.max_queued_chunks, max_per_request=settings.max_chunks_in_flight
+            )
+            for model in settings.models
+        }
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
 
@@ -89,15 +96,16 @@ class Ingress:
         """
         began_s = time.perf_counter()
         model = models.find_model(request.model, self._settings.models)
-        run = await self._start(audio, request, model)
         made: list[tuple[Chunk, ChunkTranscript]] = []
         text = ""
-        async with aclosing(run.chunks()) as chunks:
-            async for pair in chunks:
-                made.append(pair)
-                so_far = pipeline.join_texts([transcript for _, transcript in made])
-                yield TranscriptDelta(text=so_far[len(text) :])
-                text = so_far
+        with self._budgets[model.name].admit():
+            run = await self._start(audio, request, model)
+            async with aclosing(run.chunks()) as chunks:
+                async for pair in chunks:
+                    made.append(pair)
+                    so_far = pipeline.join_texts([transcript for _, transcript in made])
+                    yield TranscriptDelta(text=so_far[len(text) :])
+                    text = so_far
         logger.info(
             "transcribed model=%s audio_s=%.1f chunks=%d took_s=%.3f",
             *(model.name, run.duration_s, len(made), time.perf_counter() - began_s),
@@ -117,12 +125,13 @@ class Ingress:
             options = detection.SpeechOptions(
                 max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s, request=request
             )
-            found: detection.SpeechSlice = await call(
-                self._preprocessor.find_speech, data, cursor, options
+            found: detection.SpeechSlice = await self._retries.run_on_upload(
+                lambda: call(self._preprocessor.find_speech, data, cursor, options)
             )
             return found
 
-        return await detection.collect_speech(pull, request)
+        async with self._time_limit():
+            return await detection.collect_speech(pull, request)
 
     async def detect_language(self, audio: bytes, model: str | None = None) -> DetectedLanguage:
         """Return in which language a file is, by its first chunk with speech.
@@ -136,12 +145,16 @@ class Ingress:
         """
         declared = models.find_model(model, self._settings.models)
         prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
-        chunk = await detection.first_chunk(prepare)
-        if chunk is None:
-            return DetectedLanguage(probabilities=())
         transcriber = self._transcribers[declared.name]
-        found: DetectedLanguage = await call(transcriber.detect_language, chunk)
-        return found
+        async with self._time_limit():
+            await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
+            chunk = await detection.first_chunk(prepare)
+            if chunk is None:
+                return DetectedLanguage(probabilities=())
+            found: DetectedLanguage = await self._retries.run(
+                lambda: call(transcriber.detect_language, chunk)
+            )
+            return found
 
     async def list_models(self) -> list[ModelCard]:
         """Return the declared models and whether each can answer now.
@@ -195,21 +208,28 @@ class Ingress:
     async def _start(
         self, audio: bytes, request: TranscriptionRequest, model: ModelSettings
     ) -> FileTranscription:
-        options = pipeline.decode_options(request, model, await self._info(model.name))
+        known = await self._catalog.info(model.name, self._settings.cold_start_wait_s)
+        options = pipeline.decode_options(request, model, known)
         prepare = self._preparer(await _put(audio), model, request)
         transcriber = self._transcribers[model.name]
         request_id = uuid.uuid4().hex
 
         async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
             job = ChunkJob(chunk=chunk, options=options, request_id=request_id)
-            made: ChunkTranscript = await call(transcriber.transcribe_chunk, job)
+            made: ChunkTranscript = await self._retries.run(
+                lambda: call(transcriber.transcribe_chunk, job)
+            )
+            self._catalog.heard(model.name)
             return made
 
         return FileTranscription(
             prepare,
             transcribe,
             options,
-            max_in_flight=self._settings.max_chunks_in_flight,
+            limits=RunLimits(
+                max_in_flight=self._budgets[model.name].share,
+                timeout_s=self._settings.request_timeout_s,
+            ),
             one_language=not request.multilingual,
         )
 
@@ -222,18 +242,24 @@ class Ingress:
             options = pipeline.prepare_options(
                 self._settings, model, request, is_first=cursor is None
             )
-            prepared: pipeline.Prepared = await call(
-                self._preprocessor.prepare, data, cursor, options
+            prepared: pipeline.Prepared = await self._retries.run_on_upload(
+                lambda: call(self._preprocessor.prepare, data, cursor, options)
             )
             return prepared
 
         return prepare
 
-    async def _info(self, name: str) -> ModelInfo:
-        """Return what a model can do, asking its deployment once."""
-        if name not in self._infos:
-            self._infos[name] = await call(self._transcribers[name].info)
-        return self._infos[name]
+    @asynccontextmanager
+    async def _time_limit(self) -> AsyncGenerator[None]:
+        """Bound what runs inside by a request's time, with DeadlineExceededError."""
+        limit_s = self._settings.request_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineExceededError(limit_s) from None
 
 
 async def _put(audio: bytes) -> Any:

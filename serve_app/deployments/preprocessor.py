@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +14,26 @@ from serve_app import detection, models, pipeline
 from serve_app.deployments.calls import timed
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
-from serve_app.settings import AppSettings
+from serve_app.settings import AppSettings, AudioSettings
 from serve_app.stages.vad import SpeechDetector
+from serve_app.watch import RunningWork
+
+Answer = TypeVar("Answer")
 
 logger = logging.getLogger("ray.serve")
 
 
 class AudioPreprocessor:
-    """Decodes audio, finds speech, cuts chunks: one core per replica, one slice at a time."""
+    """Decodes audio, finds speech, cuts chunks: one core per replica."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: AudioSettings) -> None:
+        self._settings = settings
         self._detector = SpeechDetector()
-        # Two Python threads decode no faster than one, so replicas are the way to more.
-        self._thread = ThreadPoolExecutor(1)
+        # One thread for each queue: two decode no faster than one, so replicas are the way to
+        # more. But a file that has just come must not wait for the slices of long ones.
+        self._first_slices = ThreadPoolExecutor(1)
+        self._later_slices = ThreadPoolExecutor(1)
+        self._running = RunningWork()
         took_s = timed(self._warm_up)
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
@@ -32,19 +41,29 @@ class AudioPreprocessor:
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: pipeline.PrepareOptions
     ) -> pipeline.Prepared:
         """Return the chunks of one slice of a file (`pipeline.prepare`)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, pipeline.prepare, data, cursor, options, self._detector
-        )
+        return await self._run(cursor, pipeline.prepare, data, cursor, options, self._detector)
 
     async def find_speech(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
     ) -> SpeechSlice:
         """Return the speech of one slice of a file (`detection.find_speech`)."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, detection.find_speech, data, cursor, options, self._detector
-        )
+        return await self._run(cursor, detection.find_speech, data, cursor, options, self._detector)
+
+    async def check_health(self) -> None:
+        """Tell Serve whether decoding goes on. Raises RuntimeError where a slice hangs."""
+        self._running.check(self._settings.slice_timeout_s)
+
+    async def _run(
+        self, cursor: DecodeCursor | None, work: Callable[..., Answer], *args: object
+    ) -> Answer:
+        """Work on one slice in the thread of its queue."""
+        thread = self._later_slices if cursor else self._first_slices
+
+        def watched() -> Answer:
+            with self._running.of("a slice"):
+                return work(*args)
+
+        return await asyncio.get_running_loop().run_in_executor(thread, watched)
 
     async def info(self) -> str:
         """Return this replica's name; a replica answers only after its decode at start."""

@@ -12,10 +12,12 @@ from serve_app import models, pipeline
 from serve_app.deployments.calls import timed
 from serve_app.deployments.meters import TranscriberMeters
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
+from serve_app.errors import ReplicaLostError
 from serve_app.scheduler import Gate, GateStats
 from serve_app.settings import BatchLimits, ModelSettings, TranscriberUserConfig
 from serve_app.stages.batching import Bucket, bucket_of
 from serve_app.stages.whisper import WhisperEngine
+from serve_app.watch import RunningWork
 
 logger = logging.getLogger("ray.serve")
 
@@ -28,6 +30,8 @@ class WhisperTranscriber:
         self._config: TranscriberUserConfig | None = None
         self._fits: int | None = None  # chunks, once a larger batch ran out of memory
         self._threads = ThreadPoolExecutor(model.n_workers)
+        self._running = RunningWork()
+        self._failed = False  # the device, in the last batch
         self._meters = TranscriberMeters()
         self._execute = self._make_batched()
         self._gate: Gate[ChunkJob, pipeline.Outcome] = Gate(
@@ -73,6 +77,16 @@ class WhisperTranscriber:
         found = await loop.run_in_executor(self._threads, self._engine.detect_languages, chunk)
         return DetectedLanguage(probabilities=tuple(found))
 
+    async def check_health(self) -> None:
+        """Tell Serve whether the engine works.
+
+        Raises:
+            RuntimeError: the device has failed, or a batch hangs.
+        """
+        if self._failed:
+            raise RuntimeError("the device has failed")
+        self._running.check(self._model.batch_timeout_s)
+
     async def info(self) -> ModelInfo:
         """Return what the model can do."""
         return models.describe(self._model, self._engine.languages)
@@ -112,10 +126,12 @@ class WhisperTranscriber:
             def on_out_of_memory(size: int) -> None:  # called in the engine's thread
                 loop.call_soon_threadsafe(self._shrink, size)
 
-            with self._gate.running(jobs):
-                return await loop.run_in_executor(
+            with self._gate.running(jobs), self._running.of(f"a batch of {len(jobs)}"):
+                outcomes = await loop.run_in_executor(
                     self._threads, pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory
                 )
+            self._failed = any(isinstance(o, ReplicaLostError) for o in outcomes)
+            return outcomes
 
         return transcribe_batch
 

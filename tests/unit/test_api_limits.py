@@ -1,9 +1,12 @@
 """Who may call from where, how much, and what every answer carries."""
 
+import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from serve_app.api import create_app
 from serve_app.settings import ApiSettings
@@ -55,6 +58,33 @@ def test_a_form_without_a_length_is_refused_while_it_is_read(small: TestClient) 
     headers = {"content-type": "multipart/form-data; boundary=b"}
     answer = small.post(PATH, content=form(), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "file_too_large")
+
+
+async def test_a_body_that_stops_coming_is_answered_and_its_client_told_not_to_retry(
+    service: FakeService,
+) -> None:
+    app = create_app(service, ApiSettings(upload_timeout_s=0.1))
+    sent: list[Message] = []
+    messages = iter([{"type": "http.request", "body": b"x", "more_body": True}])
+
+    async def receive() -> Message:
+        if message := next(messages, None):
+            return message
+        return await asyncio.Future()  # never
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"audio/mpeg"), (b"content-length", b"100")]
+    scope = {
+        **{"type": "http", "method": "POST", "path": PATH, "raw_path": PATH.encode()},
+        **{"headers": headers, "query_string": b"", "http_version": "1.1", "scheme": "http"},
+    }
+    await asyncio.wait_for(app(scope, receive, send), 5)
+    assert sent[0]["status"] == 408
+    assert (b"x-should-retry", b"false") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"])["error"]["code"] == "upload_timeout"
+    assert service.n_calls == 0
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,13 @@ EXAMPLES = [
     errors.EmptyFileError(),
     errors.NoAudioStreamError(),
     errors.AudioTooShortError(),
+    errors.UnprocessableAudioError(),
+    errors.UploadTimeoutError(30.0),
     errors.QueueFullError(),
     errors.ServiceUnavailableError("Starting."),
+    errors.ModelLoadingError("turbo"),
+    errors.ReplicaLostError("It died."),
+    errors.DeadlineExceededError(60.0),
     errors.OutOfDeviceMemoryError("CUDA"),
     errors.ModelLoadError("some/model", "it is not there"),
 ]

@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 
 from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
-from serve_app.fan_out import FileTranscription
+from serve_app.errors import DeadlineExceededError
+from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.pipeline import Prepared
 from tests.fakes import transcript
 
@@ -54,13 +56,18 @@ class Graph:
 
 
 def run_of(
-    graph: Graph, *, language: str | None = "en", limit: int = 4, one_language: bool = True
+    graph: Graph,
+    *,
+    language: str | None = "en",
+    limit: int = 4,
+    one_language: bool = True,
+    timeout_s: float = math.inf,
 ) -> FileTranscription:
     return FileTranscription(
         graph.prepare,
         graph.transcribe,
         DecodeOptions(language=language),
-        max_in_flight=limit,
+        limits=RunLimits(max_in_flight=lambda: limit, timeout_s=timeout_s),
         one_language=one_language,
     )
 
@@ -141,3 +148,30 @@ async def test_a_file_without_speech_gives_no_chunks() -> None:
     run = run_of(Graph([[]]))
     assert await texts(run) == []
     assert run.duration_s == 60.0
+
+
+async def test_a_run_that_takes_too_long_ends_and_takes_its_chunks_with_it() -> None:
+    graph = Graph([[0, 1, 2]], {1: 30.0, 2: 30.0})
+    run = run_of(graph, timeout_s=0.1)
+    with pytest.raises(DeadlineExceededError):
+        await texts(run)
+    assert (graph.running, sorted(graph.cancelled)) == (0, [1, 2])
+
+
+async def test_a_run_gives_way_as_soon_as_its_share_shrinks() -> None:
+    graph = Graph([list(range(40))], {i: 0.005 for i in range(40)})
+    share = 8
+    run = FileTranscription(
+        graph.prepare,
+        graph.transcribe,
+        DecodeOptions(language="en"),
+        limits=RunLimits(max_in_flight=lambda: share),
+    )
+    async with aclosing(run.chunks()) as chunks:
+        async for chunk, _ in chunks:
+            if chunk.pcm[0] == 10:
+                assert graph.most_running == 8
+                share, graph.most_running = 2, 0
+            if chunk.pcm[0] == 20:
+                graph.most_running = 0
+    assert graph.most_running <= 2

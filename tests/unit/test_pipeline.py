@@ -20,6 +20,7 @@ from serve_app.errors import (
     InvalidAudioError,
     InvalidRequestError,
     OutOfDeviceMemoryError,
+    ReplicaLostError,
     TranscriptionError,
 )
 from serve_app.settings import AppSettings, ModelSettings
@@ -214,6 +215,21 @@ def test_a_chunk_that_does_not_fit_alone_gets_its_own_error() -> None:
 
     [outcome] = pipeline.transcribe_batch(Full(), [job(0)])
     assert isinstance(outcome, OutOfDeviceMemoryError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA failed with error an illegal memory access was encountered", "cuBLAS failed with 13"],
+)
+def test_a_failed_device_is_told_from_a_bad_chunk_so_that_another_replica_is_asked(
+    text: str,
+) -> None:
+    class Broken(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            raise RuntimeError(text)
+
+    outcomes = pipeline.transcribe_batch(Broken(), [job(0), job(1)])
+    assert [type(outcome) for outcome in outcomes] == [ReplicaLostError, ReplicaLostError]
 
 
 def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:

@@ -1,0 +1,88 @@
+"""Work whose replica was lost is done again, as long as that can help.
+
+Runs on one event loop; knows no Ray: whoever does the work says by a ReplicaLostError that it was
+lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from serve_app.errors import ReplicaLostError, UnprocessableAudioError
+from serve_app.settings import RetrySettings
+
+Answer = TypeVar("Answer")
+
+_MAX_DEATHS = 2  # of replicas that an upload may cost
+
+
+class Retries:
+    """Tries again what was lost, with growing pauses."""
+
+    def __init__(
+        self, settings: RetrySettings, on_retry: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make one for all requests of a process.
+
+        Args:
+            settings: how often, and how long a try may take.
+            on_retry: told of every try after the first.
+        """
+        self._settings = settings
+        self._on_retry = on_retry
+        self._alone = asyncio.Lock()
+
+    async def run(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do the work until it is answered.
+
+        Raises:
+            ReplicaLostError: the last try was lost as well.
+        """
+        pause_s = self._settings.first_pause_s
+        for _ in range(self._settings.max_tries - 1):
+            try:
+                return await self._try(work)
+            except ReplicaLostError:
+                self._on_retry()
+                await asyncio.sleep(pause_s)
+                pause_s *= 2
+        return await self._try(work)
+
+    async def run_on_upload(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Do work that an upload may make deadly for its replica.
+
+        Whatever else that replica had is lost with it, so one death accuses nobody. The tries
+        after it have no other suspect of this process beside them, and the next death tells.
+
+        Raises:
+            UnprocessableAudioError: two replicas died of it.
+            ReplicaLostError: it was lost otherwise, in the last try as well.
+        """
+        n_deaths = 0
+
+        async def watched() -> Answer:
+            nonlocal n_deaths
+            try:
+                return await work()
+            except ReplicaLostError as error:
+                n_deaths += error.died
+                if n_deaths == _MAX_DEATHS:
+                    raise UnprocessableAudioError from error
+                raise
+
+        try:
+            return await self._try(watched)
+        except ReplicaLostError:
+            self._on_retry()
+        async with self._alone:
+            return await self.run(watched)
+
+    async def _try(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            async with asyncio.timeout(self._settings.try_timeout_s) as limit:
+                return await work()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            limit_s = self._settings.try_timeout_s
+            raise ReplicaLostError(f"A replica did not answer within {limit_s:g} s.") from None
