@@ -28,9 +28,9 @@ _preprocessor = _deployment(max_ongoing_requests=64, ray_actor_options={"num_cpu
 _transcriber = _deployment(max_ongoing_requests=512)(WhisperTranscriber)
 
 # CTranslate2 allocates its activations anew for each layer. On huge pages, which glibc (2.35 and
-# later) asks for only when told, a batch of 2 to 16 costs 30 % less CPU time, most of it the
-# kernel's. It is read when the process starts.
-_HUGE_PAGES = {"env_vars": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+# later) asks for only when told, batches cost less core time: `benchmarks huge_pages`. It is read
+# when the process starts.
+HUGE_PAGES = {"env_vars": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 
 
 def app(args: AppSettings) -> Application:
@@ -54,4 +54,4 @@ def _actor_options(model: ModelSettings) -> dict[str, Any]:
     """Return what a replica of the model needs of its node."""
     if model.device == "cuda":
         return {"num_cpus": 1, "num_gpus": 1}
-    return {"num_cpus": 1, "runtime_env": _HUGE_PAGES}
+    return {"num_cpus": 1, "runtime_env": HUGE_PAGES}
