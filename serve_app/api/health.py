@@ -37,6 +37,7 @@ def endpoints(service: HealthService) -> list[Endpoint]:
             path="/ready",
             answer=ready,
             summary="Tell whether every deployment has a replica that has run a real decode.",
+            description="A model at zero replicas needs none: its next request starts one.",
             role=None,
             answers={
                 200: Answer(

@@ -16,20 +16,16 @@ from ray.exceptions import (
 from ray.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
-    RayServeException,
     ReplicaUnavailableError,
 )
-from ray.serve.handle import DeploymentHandle
 
 from serve_app import pipeline
 from serve_app.errors import (
     QueueFullError,
     ReplicaLostError,
     ServiceUnavailableError,
-    TranscriptionError,
 )
 
-READY_TIMEOUT_S = 1.0  # a deployment that does not answer within this has no replica yet
 
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError)
 # The replica may be alive, but its answer does not arrive.
@@ -64,15 +60,6 @@ async def call(method: Any, *args: object) -> Any:
     except RayTaskError as error:
         cause = error.cause
         raise pipeline.unwrap(cause if isinstance(cause, Exception) else error) from None
-
-
-async def is_up(handle: DeploymentHandle[Any]) -> bool:
-    """Tell whether a replica answers; one does only after its decode at start."""
-    try:
-        await asyncio.wait_for(call(handle.info), READY_TIMEOUT_S)
-    except (TimeoutError, TranscriptionError, RayServeException):
-        return False
-    return True
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -1,7 +1,7 @@
 """The declared models and where they stand: which have replicas, and starting one that has none.
 
 Called by the Ingress. States come from Serve's controller and not from the replicas: a question to
-a model without replicas would start one.
+a model without replicas would start one, and a busy replica would answer late.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview
@@ -29,6 +30,8 @@ WAKE_TIMEOUT_S = 1.0  # a replica that is up answers at once; one that starts is
 _SERVES = ("RUNNING", "PENDING_MIGRATION")
 _STARTS = ("STARTING", "UPDATING", "RECOVERING")
 _AS_INTENDED = "HEALTHY"
+# A deployment without a replica is in one of these only where the autoscaler may take it to zero.
+_AT_ZERO = (_AS_INTENDED, "UPSCALING", "DOWNSCALING")
 
 
 class Catalog:
@@ -115,6 +118,22 @@ class Catalog:
         deployments = await self._deployments()
         return {name: _count(one, _SERVES) for name, one in deployments.items()}
 
+    async def waiting_for(self) -> list[str]:
+        """Name the app's deployments that cannot serve now, or the controller if it does not tell.
+
+        A replica runs only after its decode at start. Models at zero replicas, or on their way up
+        from there, are not waited for: their requests wake them.
+        """
+        try:
+            deployments = await self._app_deployments()
+        except ServiceUnavailableError:
+            return ["ServeController"]
+        return [
+            name
+            for name, deployment in deployments.items()
+            if not _count(deployment, _SERVES) and deployment.status not in _AT_ZERO
+        ]
+
     def _card(
         self, model: ModelSettings, deployments: Mapping[str, DeploymentStatusOverview]
     ) -> ModelCard:
@@ -122,15 +141,26 @@ class Catalog:
 
     async def _deployments(self) -> dict[str, DeploymentStatusOverview]:
         """Return what the controller knows of each model's deployment."""
-        app_name = serve.get_replica_context().app_name
+        known = await self._app_deployments()
         try:
-            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
-            known = status.applications[app_name].deployments
             return {
                 name: known[handle.deployment_name] for name, handle in self._transcribers.items()
             }
-        except (TimeoutError, KeyError):  # the second: the app is being deployed or deleted
-            raise ServiceUnavailableError("The state of the models is not known now.") from None
+        except KeyError:  # the app is being deployed or deleted
+            raise _unknown() from None
+
+    async def _app_deployments(self) -> dict[str, DeploymentStatusOverview]:
+        """Return what the controller knows of each deployment of this app, by its name."""
+        app_name = serve.get_replica_context().app_name
+        try:
+            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
+            return status.applications[app_name].deployments
+        except (TimeoutError, KeyError, RayError):
+            raise _unknown() from None
+
+
+def _unknown() -> ServiceUnavailableError:
+    return ServiceUnavailableError("The state of the deployments is not known now.")
 
 
 def _state(deployment: DeploymentStatusOverview) -> ModelState:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from serve_app import api, detection, models, pipeline
 from serve_app.admission import ChunkBudget
-from serve_app.deployments.calls import call, is_up
+from serve_app.deployments.calls import call
 from serve_app.deployments.catalog import Catalog
 from serve_app.domain import (
     Chunk,
@@ -200,10 +200,8 @@ class Ingress:
         return await self._catalog.count_replicas()
 
     async def waiting_for(self) -> list[str]:
-        """Name the deployments of which no replica has run a real decode yet."""
-        handles = [self._preprocessor, *self._transcribers.values()]
-        answers = await asyncio.gather(*(is_up(handle) for handle in handles))
-        return [h.deployment_name for h, up in zip(handles, answers, strict=True) if not up]
+        """Name the deployments of the app that cannot serve now, less those scaled to zero."""
+        return await self._catalog.waiting_for()
 
     async def _start(
         self, audio: bytes, request: TranscriptionRequest, model: ModelSettings

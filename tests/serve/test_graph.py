@@ -185,8 +185,8 @@ def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str
         _wait(lambda: requests.get(f"{graph.url}/broken/health", timeout=10).ok)
         answer = requests.get(f"{graph.url}/broken/ready", timeout=30)
         assert answer.status_code == 503
-        [waiting] = answer.json()["waiting_for"]
-        assert waiting.startswith("WhisperTranscriber-")
+        waiting = answer.json()["waiting_for"]
+        assert any(name.startswith("WhisperTranscriber-") for name in waiting)
         assert requests.get(f"{graph.url}/ready", timeout=30).ok
     finally:
         serve.delete("broken")

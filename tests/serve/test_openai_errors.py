@@ -200,6 +200,8 @@ def test_looking_at_a_cold_model_leaves_it_cold_and_loading_it_starts_it(url: st
         return str(Client(url, USER).models.retrieve("fast").model_dump()["state"])
 
     for _ in range(3):
+        assert requests.get(f"{url}/ready", timeout=TIMEOUT_S).status_code == 200
+        assert [model.id for model in Client(url, USER).models.list()] == ["broken", "slow", "fast"]
         assert state() == "cold"
         time.sleep(0.5)
     headers = {"authorization": f"Bearer {ADMIN}"}
