@@ -4,7 +4,8 @@
 replica at start (it may download) and by the local tools; `delete_cached` by the Ingress.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -24,20 +25,45 @@ DEFAULT_ALIASES = frozenset(
     {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"}
 )
 
+# The Hugging Face ids of faster-whisper's sizes: its `utils._MODELS`, whose import costs a second
+# and brings CTranslate2.
+SIZES: Mapping[str, str] = {
+    **{
+        size: f"Systran/faster-whisper-{size}"
+        for size in (
+            *("tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en"),
+            *("large-v1", "large-v2", "large-v3"),
+        )
+    },
+    **{
+        f"distil-{size}": f"Systran/faster-distil-whisper-{size}"
+        for size in ("small.en", "medium.en", "large-v2", "large-v3")
+    },
+    "large": "Systran/faster-whisper-large-v3",
+    "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
+    "large-v3-turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+}
+
 # What a CTranslate2 Whisper directory must hold before the engine can open it.
 REQUIRED_FILES = ("model.bin", "config.json")
+
+_SIZE = re.compile(r"(distil-)?(tiny|base|small|medium|large)(-v\d(\.\d)?)?(-turbo)?(\.en)?")
 
 
 def find_model(requested: str | None, declared: Sequence[ModelSettings]) -> ModelSettings:
     """Return the declared model that a request's `model` field means.
 
     Raises:
-        ModelNotFoundError: no declared model has that name, alias or source.
+        ModelNotFoundError: no declared model has that name, alias, source or usual name.
     """
     if requested is None or requested == "":
         return declared[0]
     for model in declared:
         if requested in (model.name, model.source, *model.aliases):
+            return model
+    for model in declared:
+        if requested in usual_names(model.source):
             return model
     if requested in DEFAULT_ALIASES:
         return declared[0]
@@ -49,13 +75,32 @@ def make_card(
 ) -> ModelCard:
     """Return what a caller sees of a declared model: every name that `find_model` knows it by."""
     defaults = sorted(DEFAULT_ALIASES) if model is declared[0] else []
-    names = dict.fromkeys([*model.aliases, model.source, *defaults])
+    usual = [
+        name for name in usual_names(model.source) if find_model(name, declared) is model
+    ]  # less those that mean another one
+    names = dict.fromkeys([*model.aliases, model.source, *usual, *defaults])
     return ModelCard(
         name=model.name,
         aliases=tuple(name for name in names if name != model.name),
         owner=_owner(model.source),
         state=state,
     )
+
+
+def usual_names(source: str) -> tuple[str, ...]:
+    """Return what clients call a published Whisper model: its id, size and family.
+
+    `deepdml/faster-whisper-large-v3-turbo-ct2` is `large-v3-turbo` and `turbo`. A fine-tuned model
+    that has more to its name than a size has no other.
+    """
+    repo_id = SIZES.get(source, source)
+    owner, _, last = repo_id.rpartition("/")
+    size = re.sub(r"(^|-)(faster|whisper|ct2)(?=-|$)", "", last).strip("-")
+    if not owner or source.startswith((".", "/", "~")) or not _SIZE.fullmatch(size):
+        return ()
+    families = [name for name in ("turbo", "distil") if name in size.split("-")]
+    families += ["large"] if size == "large-v3" else []
+    return (repo_id, size, *families)
 
 
 def _owner(source: str) -> str:
@@ -108,8 +153,12 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
     """
     from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
-    repo_id = _repo_id(model)
-    names = {name for m in declared for name in (m.name, *m.aliases, m.source, _repo_id(m.source))}
+    repo_id = SIZES.get(model, model)
+    names = {
+        name
+        for m in declared
+        for name in (m.name, *m.aliases, m.source, SIZES.get(m.source, m.source))
+    }
     if {model, repo_id} & (names | DEFAULT_ALIASES):
         raise InvalidRequestError(
             "model",
@@ -140,13 +189,6 @@ def _is_ours(repo: Any) -> bool:
         {file.file_name for file in revision.files} >= set(REQUIRED_FILES)
         for revision in repo.revisions
     )
-
-
-def _repo_id(source: str) -> str:
-    """Return the Hugging Face id that a faster-whisper size stands for; else the source itself."""
-    from faster_whisper.utils import _MODELS
-
-    return str(_MODELS.get(source, source))
 
 
 def asset(name: str) -> Path:

@@ -124,6 +124,13 @@ def decode_options(
         raise InvalidRequestError(
             "task", f"The model '{model.name}' cannot translate; it only transcribes."
         )
+    beam_size = request.beam_size or model.beam_size
+    if request.logprobs and beam_size > 1:
+        raise InvalidRequestError(
+            "include",
+            "include=logprobs needs greedy search, because beam search does not tell how probable "
+            "each token was. Send beam_size=1 with it.",
+        )
     among = tuple(c for name in request.languages if (c := _known_language(name, known)))
     return DecodeOptions(
         task=request.task,
@@ -134,7 +141,8 @@ def decode_options(
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
         timestamps=_decodes_timestamps(request, model),
         words=request.needs_words,
-        beam_size=request.beam_size or model.beam_size,
+        logprobs=request.logprobs,
+        beam_size=beam_size,
         best_of=request.best_of,
         patience=request.patience,
         length_penalty=request.length_penalty,

@@ -69,6 +69,13 @@ def _read_granularities(name: str, values: Sent) -> dict[str, Any]:
     return {_GRANULARITIES[one]: True for one in wanted}
 
 
+def _read_include(name: str, values: Sent) -> dict[str, Any]:
+    wanted = [part for value in values for part in split_parts(name, value)]
+    if bad := [one for one in wanted if one != "logprobs"]:
+        raise refuse(name, "logprobs", bad[0])
+    return {"logprobs": True}
+
+
 def _read_vad(names: Mapping[str, tuple[str, float]]) -> Read:
     """Read an object with those names and milliseconds, as JSON or by bracket keys."""
 
@@ -203,8 +210,9 @@ FIELDS: Mapping[str, Field] = {
         schema={"type": "array", "items": NUMBER},
     ),
     "include": Field(
-        read=_refused("log probabilities of single tokens are not known exactly."),
-        description="Refused.",
+        read=_read_include,
+        description="logprobs: of each token, with response_format json and beam_size 1.",
+        schema={"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
     ),
     "url": Field(read=_refused("send the file itself."), description="Refused."),
     **{

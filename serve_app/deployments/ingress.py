@@ -104,7 +104,7 @@ class Ingress:
                 async for pair in chunks:
                     made.append(pair)
                     so_far = pipeline.join_texts([transcript for _, transcript in made])
-                    yield TranscriptDelta(text=so_far[len(text) :])
+                    yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
                     text = so_far
         logger.info(
             "transcribed model=%s audio_s=%.1f chunks=%d took_s=%.3f",

@@ -26,6 +26,7 @@ from serve_app.domain.requests import (
 from serve_app.domain.transcripts import (
     DetectedLanguage,
     Segment,
+    TokenLogprob,
     Transcript,
     TranscriptDelta,
     Word,
@@ -54,6 +55,7 @@ __all__ = [
     "Span",
     "SpeechRequest",
     "Task",
+    "TokenLogprob",
     "Transcript",
     "TranscriptDelta",
     "TranscriptionRequest",

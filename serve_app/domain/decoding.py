@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from serve_app.domain.audio import Chunk
 from serve_app.domain.limits import FALLBACK_TEMPERATURES
 from serve_app.domain.requests import Task
-from serve_app.domain.transcripts import Segment
+from serve_app.domain.transcripts import Segment, TokenLogprob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class DecodeOptions:
     temperatures: tuple[float, ...] = FALLBACK_TEMPERATURES  # tried in turn
     timestamps: bool = False  # decode Whisper's timestamp tokens too
     words: bool = False  # align words with the audio
+    logprobs: bool = False  # tell how probable each token was; not in beam search
 
     beam_size: int = 1
     best_of: int = 5  # candidates drawn where the temperature is above 0
@@ -53,6 +54,7 @@ class ChunkTranscript:
     compression_ratio: float  # utf-8 bytes / zlib bytes; above 2.4 the text repeats itself
     no_speech_prob: float
     segments: tuple[Segment, ...] = ()  # times are in the chunk
+    logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens of text; empty where not asked for
     n_attempts: int = 1
 
 

@@ -78,6 +78,7 @@ class TranscriptionRequest:
     # of words, from its attention.
     segments: bool = False
     words: bool = False
+    logprobs: bool = False  # of each token; with the format json and greedy search only
     max_line_width: int | None = None  # characters in a line of srt and vtt; None: no limit
     max_line_count: int | None = None  # lines in a cue; None: no limit
     without_timestamps: bool | None = None  # None: timestamp tokens only where segments need them
@@ -118,6 +119,8 @@ class TranscriptionRequest:
                 "diarized_json needs a diarization deployment, and this app has none. "
                 "verbose_json gives the same segments without speakers.",
             )
+        if self.logprobs and self.response_format is not ResponseFormat.JSON:
+            raise InvalidRequestError("include", "include=logprobs needs the response_format json.")
         if self.condition_on_previous_text:
             raise InvalidRequestError(
                 "condition_on_previous_text",

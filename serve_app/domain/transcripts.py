@@ -33,10 +33,19 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenLogprob:
+    """One token of text and how probable it was where it was written."""
+
+    text: bytes  # UTF-8; a token may hold a part of a letter
+    logprob: float  # natural logarithm of its probability among the tokens allowed there
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranscriptDelta:
     """What one more chunk adds to a transcript. The texts of all deltas make its text."""
 
     text: str
+    logprobs: tuple[TokenLogprob, ...] = ()  # empty where they were not asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,7 @@ class Transcript:
     duration_s: float  # of the decoded audio
     model: str
     segments: tuple[Segment, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()  # empty where they were not asked for
     warnings: tuple[str, ...] = ()
 
     @property

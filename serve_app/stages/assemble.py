@@ -49,6 +49,7 @@ def assemble(
         language_probability=surest.language_probability if surest else 0.0,
         duration_s=duration_s,
         model=model,
+        logprobs=tuple(one for chunk in made for one in chunk.logprobs),
         segments=tuple(replace(s, id=i) for i, s in enumerate(_in_order(segments))),
         warnings=() if chunks else (NO_SPEECH,),
     )

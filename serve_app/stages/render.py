@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from serve_app.domain import (
     ResponseFormat,
     Segment,
+    TokenLogprob,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
@@ -47,12 +48,14 @@ def render(transcript: Transcript, request: TranscriptionRequest) -> Body:
 
 def render_delta(delta: TranscriptDelta) -> str:
     """Render what one more chunk adds, as a server-sent event."""
-    return event({"type": "transcript.text.delta", "delta": delta.text})
+    body: dict[str, object] = {"type": "transcript.text.delta", "delta": delta.text}
+    return event({**body, **_logprobs(delta.logprobs)})
 
 
 def render_done(transcript: Transcript) -> str:
     """Render the end of a stream: the whole text, and OpenAI's last event."""
     body: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
+    body = {**body, **_logprobs(transcript.logprobs)}
     return event(_with_warnings(body, transcript)) + DONE
 
 
@@ -108,7 +111,8 @@ def _one_line(text: str) -> str:
 
 
 def _json(transcript: Transcript, _: TranscriptionRequest) -> Body:
-    return _json_body({"text": transcript.text, "usage": _usage(transcript)}, transcript)
+    body = {"text": transcript.text, **_logprobs(transcript.logprobs), "usage": _usage(transcript)}
+    return _json_body(body, transcript)
 
 
 def _verbose_json(transcript: Transcript, request: TranscriptionRequest) -> Body:
@@ -183,6 +187,19 @@ def _clock(time_s: float, decimal_mark: str) -> str:
     minutes, s = divmod(seconds, 60)
     h, m = divmod(minutes, 60)
     return f"{h:02d}:{m:02d}:{s:02d}{decimal_mark}{ms:03d}"
+
+
+def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, object]:
+    """Return OpenAI's key of log-probabilities; nothing where there are none."""
+    found = [
+        {
+            "token": one.text.decode(errors="replace"),
+            "bytes": list(one.text),
+            "logprob": one.logprob,
+        }
+        for one in logprobs
+    ]
+    return {"logprobs": found} if found else {}
 
 
 def _usage(transcript: Transcript) -> dict[str, object]:

@@ -9,7 +9,7 @@ from serve_app.errors import (
     ModelNotCachedError,
     ModelNotFoundError,
 )
-from serve_app.models import delete_cached, find_model, locate_model, make_card
+from serve_app.models import SIZES, delete_cached, find_model, locate_model, make_card
 from serve_app.settings import EMBEDDED, ModelSettings
 
 DECLARED = (
@@ -31,6 +31,54 @@ DECLARED = (
 )
 def test_a_model_is_found_by_name_source_or_alias(requested: str | None, name: str) -> None:
     assert find_model(requested, DECLARED).name == name
+
+
+@pytest.mark.parametrize(
+    ("source", "requested"),
+    [
+        ("deepdml/faster-whisper-large-v3-turbo-ct2", ["turbo", "large-v3-turbo"]),
+        ("Systran/faster-distil-whisper-large-v3", ["distil", "distil-large-v3"]),
+        ("distil-whisper/distil-large-v3.5-ct2", ["distil", "distil-large-v3.5"]),
+        ("Systran/faster-whisper-large-v3", ["large-v3", "large"]),
+        ("large-v3", ["Systran/faster-whisper-large-v3", "large"]),
+        ("openai/whisper-tiny.en", ["tiny.en"]),
+    ],
+)
+def test_a_published_model_is_found_by_what_clients_call_it(
+    source: str, requested: list[str]
+) -> None:
+    declared = [*DECLARED[1:], ModelSettings(name="house", source=source)]
+    for name in requested:
+        assert find_model(name, declared).name == "house"
+        assert name in make_card(declared[1], declared, ModelState.COLD).aliases
+
+
+@pytest.mark.parametrize(
+    ("source", "requested"),
+    [
+        ("acme/whisper-large-v3-turkish", "large-v3"),
+        ("/models/faster-whisper-large-v3", "large-v3"),
+        ("./large-v3", "large-v3"),
+        ("Systran/faster-whisper-large-v3", "large-v2"),
+        ("acme/whisper-large-v3", "Systran/faster-whisper-large-v3"),
+    ],
+)
+def test_another_model_is_not_taken_for_a_published_one(source: str, requested: str) -> None:
+    with pytest.raises(ModelNotFoundError):
+        find_model(requested, [ModelSettings(name="house", source=source)])
+
+
+def test_a_usual_name_means_the_model_that_bears_it_before_one_that_could() -> None:
+    turbo = ModelSettings(name="x", source="deepdml/faster-whisper-large-v3-turbo-ct2")
+    named = ModelSettings(name="turbo", source="/models/mine")
+    assert find_model("turbo", [turbo, named]) is named
+    assert "turbo" not in make_card(turbo, [turbo, named], ModelState.COLD).aliases
+
+
+def test_the_sizes_are_faster_whispers() -> None:
+    from faster_whisper.utils import _MODELS
+
+    assert dict(SIZES) == _MODELS
 
 
 def test_an_undeclared_model_is_refused_with_the_line_that_would_declare_it() -> None:

@@ -2,7 +2,8 @@
 
 Called by `pipeline.transcribe_batch`. `engine` runs the model; what follows from its output is
 decided by pure functions: `attempts` (accept, or try again hotter), `segments` (timestamp tokens to
-segments), `words` (alignment to words); `device` chooses where and how wide it runs.
+segments), `words` (alignment to words), `logprobs` (logits to log-probabilities); `device` chooses
+where and how wide it runs.
 """
 
 from serve_app.stages.whisper.engine import Engine, WhisperEngine

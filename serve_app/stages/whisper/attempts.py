@@ -17,7 +17,7 @@ def next_step(job: ChunkJob, made: ChunkTranscript) -> ChunkTranscript | ChunkJo
     options = job.options
     made = replace(made, n_attempts=job.attempt + 1)
     if is_silence(made, options):
-        return replace(made, text="", tokens=(), segments=())
+        return replace(made, text="", tokens=(), segments=(), logprobs=())
     if not has_failed(made, options, job.chunk.duration_s):
         return made
     best = made if job.best is None else better(job.best, made, options)

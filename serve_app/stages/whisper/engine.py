@@ -27,7 +27,7 @@ from serve_app.domain import (
     Word,
 )
 from serve_app.settings import ModelSettings
-from serve_app.stages.whisper import device
+from serve_app.stages.whisper import device, logprobs
 from serve_app.stages.whisper.attempts import compression_ratio, next_step, token_budget
 from serve_app.stages.whisper.segments import Piece, split_tokens
 from serve_app.stages.whisper.words import AlignedWord, place_words
@@ -137,6 +137,9 @@ class WhisperEngine:
         Returns:
             For each job its transcript or, where the attempt failed, the job of the next attempt.
         """
+        if jobs[0].options.logprobs and len(jobs) > logprobs.MAX_ROWS:
+            some, others = jobs[: logprobs.MAX_ROWS], jobs[logprobs.MAX_ROWS :]
+            return [*self.transcribe(some), *self.transcribe(others)]
         features = np.stack([self._features(job.chunk) for job in jobs])
         encoded = self._whisper.model.encode(self._storage_view.from_array(features))
         languages = self._languages(jobs, encoded)
@@ -227,6 +230,7 @@ class WhisperEngine:
             no_repeat_ngram_size=options.no_repeat_ngram_size,
             return_scores=True,
             return_no_speech_prob=True,
+            return_logits_vocab=options.logprobs,
             suppress_blank=True,
             suppress_tokens=self._suppressed(options.suppress_tokens),
             **search,
@@ -303,8 +307,18 @@ class WhisperEngine:
             ),
             compression_ratio=compression_ratio(text.strip()),
             no_speech_prob=result.no_speech_prob,
+            logprobs=(
+                logprobs.token_logprobs(logprobs.to_arrays(result.logits[0]), tokens, self._spell)
+                if job.options.logprobs
+                else ()
+            ),
         )
         return replace(made, segments=self._segments(job, made, aligned))
+
+    def _spell(self, token: int) -> str | None:
+        """Return a token of text as the vocabulary spells it; None: it is not text."""
+        is_text = token < self._tokenizer().eot
+        return str(self._whisper.hf_tokenizer.id_to_token(token)) if is_text else None
 
     def _segments(
         self, job: ChunkJob, made: ChunkTranscript, aligned: list[AlignedWord]
