@@ -98,7 +98,7 @@ def usual_names(source: str) -> tuple[str, ...]:
     size = re.sub(r"(^|-)(faster|whisper|ct2)(?=-|$)", "", last).strip("-")
     if not owner or source.startswith((".", "/", "~")) or not _SIZE.fullmatch(size):
         return ()
-    families = [name for name in ("turbo", "distil") if name in size.split("-")]
+    families: list[str] = [name for name in ("turbo", "distil") if name in size.split("-")]
     families += ["large"] if size == "large-v3" else []
     return (repo_id, size, *families)
 

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,7 +13,7 @@ from serve_app.api import detection, docs, health, models, transcriptions
 from serve_app.api.endpoint import Endpoint
 from serve_app.api.errors import EXCEPTION_HANDLERS, on_unexpected
 from serve_app.api.keys import Keys
-from serve_app.api.middleware import REQUEST_ID, RequestIds, UploadLimit
+from serve_app.api.middleware import REQUEST_ID, Cors, RequestIds, UploadLimit
 from serve_app.api.service import Service
 from serve_app.errors import TranscriptionError
 from serve_app.settings import ApiSettings
@@ -98,7 +97,7 @@ def _middleware(settings: ApiSettings, *, sets_request_id: bool) -> list[Middlew
     ]
     if settings.allow_origins:
         cors = Middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.allow_origins,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),  # OpenAI's client sends a dozen of its own

@@ -46,11 +46,22 @@ def read_fields(fields: Fields, task: Task) -> Asked:
     given, warnings = read_table(FIELDS, fields)
     stream = given.pop("stream", False)
     request = TranscriptionRequest(task=task, **given)
+    warnings += _without_effect(fields, request)
     return Asked(request=request, stream=stream, warnings=tuple(warnings))
 
 
+def _without_effect(fields: Fields, request: TranscriptionRequest) -> list[str]:
+    """Return a warning for each field that says nothing about an answer of this format."""
+    asked = request.response_format
+    return [
+        f"no_effect: {name} changes nothing with response_format {asked}"
+        for name, formats in _FORMATS.items()
+        if name in fields and asked not in formats
+    ]
+
+
 def _read_keywords(name: str, values: Sent) -> dict[str, Any]:
-    words = [str(part) for value in values for part in split_parts(name, value)]
+    words = [to_text(name, part) for value in values for part in split_parts(name, value)]
     return {"hotwords": ", ".join(words)}
 
 
@@ -102,6 +113,12 @@ def _refused(reason: str) -> Read:
     return read
 
 
+_SUBTITLES = (ResponseFormat.SRT, ResponseFormat.VTT)
+_FORMATS = {  # in which a field can be seen
+    "timestamp_granularities": (ResponseFormat.VERBOSE_JSON, *_SUBTITLES),
+    "max_line_width": _SUBTITLES,
+    "max_line_count": _SUBTITLES,
+}
 _GRANULARITIES = {"segment": "segments", "word": "words"}  # the field of the request each sets
 _SILERO = {  # Silero's name: ours, and the factor
     "threshold": ("threshold", 1.0),

@@ -95,16 +95,24 @@ async def _read_form(http: Request) -> tuple[bytes, list[tuple[str, str]]]:
         form = await http.form(max_part_size=MAX_FIELD_BYTES)
     except HTTPException as error:
         raise InvalidMultipartError(None, f"The form cannot be parsed: {error.detail}") from error
+    except ValueError as error:  # of the codec that the Content-Type names
+        raise InvalidMultipartError(None, "The form's charset cannot be read.") from error
     try:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise MissingFieldError("file", "The form has no file part named 'file'.")
         texts = []
-        for name, value in form.multi_items():
+        for sent_name, value in form.multi_items():
+            name = _storable(sent_name)
             if isinstance(value, str):
-                texts.append((name, value))
+                texts.append((name, _storable(value)))
             elif name != "file":
                 raise InvalidRequestError(name, f"{name} must be a text field, not a file.")
         return await part.read(), texts
     finally:
         await form.close()
+
+
+def _storable(text: str) -> str:
+    """Replace what some charsets decode to and UTF-8 cannot hold: halves of letters."""
+    return text.encode(errors="replace").decode()

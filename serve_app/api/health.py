@@ -4,7 +4,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from serve_app.api.endpoint import Answer, Endpoint, object_of
+from serve_app.api.errors import to_body
 from serve_app.api.service import HealthService
+from serve_app.errors import ServiceUnavailableError
 
 _TEXT = {"type": "string"}
 _WAITING = object_of(status=_TEXT, waiting_for={"type": "array", "items": _TEXT})
@@ -19,8 +21,9 @@ def endpoints(service: HealthService) -> list[Endpoint]:
     async def ready(_: Request) -> Response:
         waiting = await service.waiting_for()
         if waiting:
-            body = {"status": "starting", "waiting_for": waiting}
-            return JSONResponse(body, status_code=503, headers={"Retry-After": "2"})
+            error = ServiceUnavailableError(f"Waiting for {', '.join(waiting)}.")
+            body = {"status": "starting", "waiting_for": waiting, **to_body(error)}
+            return JSONResponse(body, status_code=error.status, headers={"Retry-After": "2"})
         return JSONResponse({"status": "ready"})
 
     return [

@@ -1,13 +1,16 @@
-"""What stands around every route: a name for each request, and a limit on what it may send."""
+"""What stands around every route: a name for each request, what it may send, who may call."""
 
 import asyncio
 import uuid
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.errors import to_response
-from serve_app.errors import FileTooLargeError, UploadTimeoutError
+from serve_app.errors import FileTooLargeError, InvalidRequestError, UploadTimeoutError
 
 REQUEST_ID = "x-request-id"
 
@@ -77,6 +80,19 @@ class UploadLimit:
             return message
 
         await self._app(scope, receive_within_limit, send)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, with this project's envelope where it refuses."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a browser that asks before it calls."""
+        response = super().preflight_response(request_headers)
+        if response.status_code == HTTPStatus.OK:
+            return response
+        refusal = to_response(InvalidRequestError(None, bytes(response.body).decode()))
+        refusal.headers["vary"] = response.headers["vary"]
+        return refusal
 
 
 def _exceeds(digits: str, limit: int) -> bool:

@@ -96,9 +96,14 @@ def to_flag(name: str, value: object) -> bool:
         raise refuse(name, "true or false", value) from None
 
 
-def to_text(_: str, value: object) -> str:
-    """Take the text as it is."""
-    return str(value)
+def to_text(name: str, value: object) -> str:
+    """Take the text as it is. Raises InvalidRequestError where it is half a letter of JSON's."""
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: neither the model nor an answer can have it
+        raise refuse(name, "text", value) from None
+    return text
 
 
 def single(convert: Callable[[str, object], Any], target: str | None = None) -> Read:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
@@ -19,8 +19,12 @@ PING_S = 15.0  # proxies close connections that are silent for 30 to 60 s
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second is nginx's
 
 
-async def stream_events(events: Events, *, ping_s: float = PING_S) -> Response:
+async def stream_events(
+    events: Events, warnings: Sequence[str] = (), *, ping_s: float = PING_S
+) -> Response:
     """Answer with the events as they come, and a comment in every silence of `ping_s` seconds.
+
+    The warnings are added to the transcript's own, in the last event.
 
     The status is sent with the first event, so that what fails before it is an ordinary error;
     after `ping_s` seconds it is sent all the same, and an error becomes an event.
@@ -37,12 +41,15 @@ async def stream_events(events: Events, *, ping_s: float = PING_S) -> Response:
         await _close(first, events)
         raise
     return StreamingResponse(
-        _body(first, events, ping_s), media_type="text/event-stream", headers=HEADERS
+        _body(first, events, warnings, ping_s), media_type="text/event-stream", headers=HEADERS
     )
 
 
 async def _body(
-    upcoming: "asyncio.Future[TranscriptDelta | Transcript]", events: Events, ping_s: float
+    upcoming: "asyncio.Future[TranscriptDelta | Transcript]",
+    events: Events,
+    warnings: Sequence[str],
+    ping_s: float,
 ) -> AsyncGenerator[str]:
     try:
         while True:
@@ -52,7 +59,7 @@ async def _body(
                 continue
             made = upcoming.result()
             if isinstance(made, Transcript):
-                yield render_done(made)
+                yield render_done(made.warn(warnings))
                 return
             if made.text:
                 yield render_delta(made)

@@ -1,7 +1,6 @@
 """The two routes that write down what is said."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -72,9 +71,9 @@ def _answer(service: TranscriptionService, task: Task) -> Callable[[Request], Aw
         asked = read_fields(upload.fields, task)
         if asked.stream:
             events = service.transcribe_stream(upload.audio, asked.request)
-            return await stream_events(events)
+            return await stream_events(events, asked.warnings)
         made = await service.transcribe(upload.audio, asked.request)
-        made = replace(made, warnings=(*made.warnings, *asked.warnings))
+        made = made.warn(asked.warnings)
         body = render(made, asked.request)
         return Response(body.content, media_type=body.media_type)
 

@@ -137,7 +137,11 @@ class Catalog:
     def _card(
         self, model: ModelSettings, deployments: Mapping[str, DeploymentStatusOverview]
     ) -> ModelCard:
-        return models.make_card(model, self._declared, _state(deployments[model.name]))
+        state = _state(deployments[model.name])
+        wake = self._wakes.get(model.name)
+        if state is ModelState.COLD and wake is not None and not wake.done():
+            state = ModelState.LOADING  # Serve's autoscaler has not looked yet
+        return models.make_card(model, self._declared, state)
 
     async def _deployments(self) -> dict[str, DeploymentStatusOverview]:
         """Return what the controller knows of each model's deployment."""

@@ -1,6 +1,7 @@
 """What comes back to the caller."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from serve_app.domain.requests import Task
 
@@ -66,6 +67,10 @@ class Transcript:
     def words(self) -> tuple[Word, ...]:
         """Return all words in order; empty where word times were not asked for."""
         return tuple(word for segment in self.segments for word in segment.words or ())
+
+    def warn(self, warnings: Sequence[str]) -> "Transcript":
+        """Return the transcript with further warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
 
 
 @dataclass(frozen=True, kw_only=True)

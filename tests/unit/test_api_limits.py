@@ -126,6 +126,9 @@ def test_origins_that_are_set_may_call_and_read_errors(service: FakeService) -> 
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,x-stainless-lang",
     }
+    refused = client.options(PATH, headers={**asks, "origin": "https://b.example"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+    assert "access-control-allow-origin" not in refused.headers
     preflight = client.options(PATH, headers=asks)
     assert preflight.status_code == 200
     assert "authorization" in preflight.headers["access-control-allow-headers"]

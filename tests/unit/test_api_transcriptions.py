@@ -102,6 +102,9 @@ def test_an_absent_field_has_its_default(client: TestClient, service: FakeServic
         ("clip_timestamps", "3,1"),
         ("condition_on_previous_text", "true"),
         ("timestamp_granularities[]", "letter"),
+        ("include[]", "segments"),
+        ("keywords", '["\\ud800"]'),
+        ("languages", '["\\ud800"]'),
     ],
 )
 def test_a_field_that_cannot_be_read_is_named(client: TestClient, field: str, value: str) -> None:
@@ -197,6 +200,7 @@ def test_health_is_up_while_ready_still_waits(client: TestClient, service: FakeS
     answer = client.get("/ready")
     assert answer.status_code == 503
     assert answer.json()["waiting_for"] == ["WhisperTranscriber-demo"]
+    assert "WhisperTranscriber-demo" in answer.json()["error"]["message"]
     service.waiting = []
     assert client.get("/ready").status_code == 200
 
@@ -224,6 +228,8 @@ def test_a_file_may_be_the_body_with_the_fields_in_the_query(
         ({"timestamp_granularities": '["word"]'}, {"words": True}),
         ({"languages[]": ["en", "tr"]}, {"languages": ("en", "tr")}),
         ({"keywords[]": ["Ankara", "Izmir"]}, {"hotwords": "Ankara, Izmir"}),
+        ({"include[]": "logprobs"}, {"logprobs": True}),
+        ({"include": '["logprobs"]'}, {"logprobs": True}),
         ({"chunking_strategy": "auto"}, {}),
         (
             {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.7"},
@@ -257,12 +263,58 @@ def test_an_unknown_field_is_ignored_and_named(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "field",
-    ["url", "include[]", "num_speakers", "diarize", "known_speaker_names[]", "multichannel"],
+    ["url", "num_speakers", "diarize", "known_speaker_names[]", "multichannel"],
 )
 def test_what_is_not_available_is_refused_and_not_ignored(field: str, client: TestClient) -> None:
     answer = client.post(PATH, files={"file": b"x"}, data={field: "1"})
     assert answer.status_code == 400
     assert "not available" in answer.json()["error"]["message"]
+
+
+def test_the_warnings_of_a_stream_stand_in_its_end(client: TestClient) -> None:
+    answer = client.post(PATH, files={"file": b"x"}, data={"priority": "1", "stream": "true"})
+    done = json.loads(answer.text.split("\n\n")[-3][6:])
+    assert done["type"] == "transcript.text.done"
+    assert any("'priority'" in warning for warning in done["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "visible_in"),
+    [
+        ("timestamp_granularities[]", "word", "verbose_json"),
+        ("max_line_width", "40", "srt"),
+        ("max_line_count", "2", "srt"),
+    ],
+)
+def test_a_field_that_the_format_cannot_show_is_named(
+    field: str, value: str, visible_in: str, client: TestClient, service: FakeService
+) -> None:
+    def warnings(response_format: str) -> list[str]:
+        sent = {field: value, "response_format": response_format, "stream": "true"}
+        answer = client.post(PATH, files={"file": b"x"}, data=sent)
+        return list(json.loads(answer.text.split("\n\n")[-3][6:]).get("warnings", []))
+
+    [warning] = warnings("json")
+    assert field.removesuffix("[]") in warning
+    assert warnings(visible_in) == []
+
+
+def test_log_probabilities_are_for_the_format_json(client: TestClient) -> None:
+    sent = {"include[]": "logprobs", "response_format": "verbose_json"}
+    error = client.post(PATH, files={"file": b"x"}, data=sent).json()["error"]
+    assert (error["param"], "json" in error["message"]) == ("include", True)
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "undefined", "idna", "none", "\0"])
+def test_a_charset_of_any_kind_is_read_or_refused(charset: str, client: TestClient) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="+2AA-"\r\n\r\n+2AA-\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n+2AA-\xff\r\n--b--\r\n'
+    )
+    form = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
+    answer = client.post(PATH, content=body, headers=form)
+    assert answer.status_code in (200, 400)
 
 
 def test_translations_ask_for_the_other_task(client: TestClient, service: FakeService) -> None:

@@ -139,6 +139,14 @@ def test_what_a_request_leaves_open_is_the_profiles() -> None:
     assert (made.beam_size, made.temperatures) == (5, MODEL.temperatures)
 
 
+def test_log_probabilities_are_for_greedy_search() -> None:
+    greedy = TranscriptionRequest(logprobs=True, beam_size=1)
+    assert pipeline.decode_options(greedy, MODEL, MANY).logprobs
+    with pytest.raises(InvalidRequestError, match="beam_size=1") as caught:
+        pipeline.decode_options(TranscriptionRequest(logprobs=True), MODEL, MANY)
+    assert caught.value.param == "include"
+
+
 def test_a_profile_can_decode_timestamps_for_every_request() -> None:
     always = MODEL.model_copy(update={"timestamps": "always"})
     plain, none = TranscriptionRequest(), TranscriptionRequest(without_timestamps=True)

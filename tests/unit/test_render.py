@@ -8,6 +8,7 @@ from serve_app.domain import (
     ResponseFormat,
     Segment,
     Task,
+    TokenLogprob,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
@@ -172,3 +173,21 @@ def test_events_are_openais() -> None:
     assert render_done(HELLO) == (
         'data: {"type": "transcript.text.done", "text": "Grüße, \\"you\\""}\n\ndata: [DONE]\n\n'
     )
+
+
+def test_log_probabilities_are_openais_where_they_were_asked_for() -> None:
+    logprobs = (
+        TokenLogprob(text=b" hi", logprob=-0.5),
+        TokenLogprob(text="ğ".encode()[:1], logprob=-1.0),
+    )
+    expected = [
+        {"token": " hi", "bytes": [32, 104, 105], "logprob": -0.5},
+        {"token": "\ufffd", "bytes": [196], "logprob": -1.0},
+    ]
+    told = replace(HELLO, logprobs=logprobs)
+    assert json.loads(rendered(told, "json").content)["logprobs"] == expected
+    assert "logprobs" not in json.loads(rendered(HELLO, "json").content)
+    delta = render_delta(TranscriptDelta(text="hi", logprobs=logprobs))
+    assert json.loads(delta[6:])["logprobs"] == expected
+    done = render_done(told).split("\n\n")[0]
+    assert json.loads(done[6:])["logprobs"] == expected
