@@ -8,6 +8,7 @@ import openai
 import pytest
 from openai.types import Model
 from openai.types.audio import (
+    Transcription,
     TranscriptionTextDeltaEvent,
     TranscriptionTextDoneEvent,
     TranscriptionVerbose,
@@ -71,6 +72,24 @@ def test_verbose_json_has_strict_types(client: openai.OpenAI) -> None:
     assert strict.words[0].start > 1.5
 
 
+def test_log_probabilities_are_told_where_they_are_asked_for(client: openai.OpenAI) -> None:
+    asked = {"model": "whisper-1", "file": CLIP, "include": ["logprobs"]}
+    made = client.audio.transcriptions.create(**asked)
+    strict = Transcription.model_validate_json(made.model_dump_json(), strict=True)
+    assert strict.logprobs
+    assert "".join(one.token or "" for one in strict.logprobs).strip() == TEXT
+    assert all(one.logprob is not None and one.logprob <= 0 for one in strict.logprobs)
+    with client.audio.transcriptions.create(**asked, stream=True) as events:
+        *deltas, done = list(events)
+    assert isinstance(done, TranscriptionTextDoneEvent)
+    assert done.logprobs is not None
+    told = [one for delta in deltas for one in getattr(delta, "logprobs", None) or []]
+    assert [one.token for one in told] == [one.token for one in done.logprobs]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.audio.transcriptions.create(**asked, extra_body={"beam_size": 5})
+    assert caught.value.param == "include"
+
+
 def test_a_stream_has_deltas_that_make_the_text_and_one_end(client: openai.OpenAI) -> None:
     data = encode(join("light", "timer", "music", "train", gap_s=1.0))
     whole = client.audio.transcriptions.create(model="whisper-1", file=data).text
@@ -93,6 +112,15 @@ def test_the_first_event_of_a_long_file_comes_long_before_its_end(client: openai
             times_s.append(time.monotonic() - began_s)
     assert len(times_s) > 20
     assert times_s[0] < times_s[-1] / 2
+
+
+@pytest.mark.parametrize("response_format", ["text", "srt", "vtt", "verbose_json"])
+async def test_the_async_client_gets_every_format(
+    response_format: str, client: openai.OpenAI, async_client: openai.AsyncOpenAI
+) -> None:
+    asked = {"model": "whisper-1", "file": CLIP, "response_format": response_format}
+    made = await async_client.audio.transcriptions.create(**asked)  # type: ignore[call-overload]
+    assert made == client.audio.transcriptions.create(**asked)  # type: ignore[call-overload]
 
 
 async def test_the_async_client_gets_the_same(async_client: openai.AsyncOpenAI) -> None:
@@ -146,3 +174,6 @@ def test_models_are_listed_and_retrieved(client: openai.OpenAI) -> None:
 
 async def test_the_async_client_lists_models_too(async_client: openai.AsyncOpenAI) -> None:
     assert [model.id async for model in async_client.models.list()] == ["demo"]
+    assert (await async_client.models.retrieve("whisper-1")).id == "demo"
+    with pytest.raises(openai.NotFoundError):
+        await async_client.models.delete("org/never-downloaded")
