@@ -56,20 +56,23 @@ class Bar:
 class Report:
     """The result file of one run."""
 
-    def __init__(self, what: str, out: Path, settings: Figures) -> None:
+    def __init__(
+        self, what: str, out: Path, settings: Figures, *, command: str | None = None
+    ) -> None:
         """Make a report.
 
         Args:
             what: the benchmark's name.
             out: the directory for the file and its plots.
             settings: what the run was asked to do.
+            command: what repeats it; None: the command line of `python -m benchmarks`.
         """
         name = f"{datetime.now(UTC):%Y-%m-%d}-{machine_slug()}-{what}"
         self.path = out / f"{name}.json"
         self._head = {
             "what": what,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+            "command": command or " ".join(["python -m benchmarks", *sys.argv[1:]]),
             "commit": current_commit(),
             "machine": _machine(),
             "versions": {"python": platform.python_version(), **_versions()},

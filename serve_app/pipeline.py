@@ -132,9 +132,14 @@ def decode_options(
             "each token was. Send beam_size=1 with it.",
         )
     among = tuple(c for name in request.languages if (c := _known_language(name, known)))
+    language = _known_language(request.language, known)
+    if request.language and language and among and language not in among:
+        raise InvalidRequestError(
+            "languages", f"languages does not hold the language asked for, {request.language!r}."
+        )
     return DecodeOptions(
         task=request.task,
-        language=among[0] if len(among) == 1 else _known_language(request.language, known),
+        language=among[0] if len(among) == 1 else language,
         languages=among,
         prompt=request.prompt,
         hotwords=request.hotwords,

@@ -92,9 +92,13 @@ def _section(endpoint: Endpoint) -> str:
     ]
     if endpoint.fields:
         rows = (
-            (name, str(field.schema.get("type", "")), str(field.schema.get("default", "")), about)
+            (
+                name,
+                str(field.schema.get("type", "")),
+                str(field.schema.get("default", "")),
+                field.description,
+            )
             for name, field in endpoint.fields.items()
-            for about in [field.description]
         )
         parts.append(_table(("Field", "Type", "Default", "What it does"), rows))
     answers = [f"{status}: {answer.description}" for status, answer in endpoint.answers.items()]

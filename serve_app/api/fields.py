@@ -94,8 +94,9 @@ def _read_vad(names: Mapping[str, tuple[str, float]]) -> Read:
         value = values[-1]
         if value == "auto":
             return {}
-        sent = value if isinstance(value, dict) else parse_json(name, value, dict)
-        given = {key: v for key, v in sent.items() if key != "type"}
+        given = dict(value if isinstance(value, dict) else parse_json(name, value, dict))
+        if names is _SERVER_VAD and given.pop("type", "server_vad") != "server_vad":
+            raise refuse(name, "auto or of the type server_vad", value)
         if unknown := set(given) - set(names):
             raise refuse(name, f"an object of {', '.join(names)}", unknown.pop())
         ours = {names[key][0]: to_number(name, v) * names[key][1] for key, v in given.items()}

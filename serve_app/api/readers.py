@@ -36,14 +36,19 @@ def read_table(table: Mapping[str, Field], fields: Fields) -> tuple[dict[str, An
         What the fields set, less those that are absent or empty; and a warning for each unknown.
 
     Raises:
-        InvalidRequestError: a field's value is not acceptable.
+        InvalidRequestError: a field's value is not acceptable, or two fields set the same.
     """
     given: dict[str, Any] = {}
     warnings = []
-    for name, values in fields.items():
+    for name, sent in fields.items():
         if name in table:
-            if values[-1] != "":
-                given.update(table[name].read(name, values))
+            values = [value for value in sent if value != ""]
+            made = table[name].read(name, values) if values else {}
+            if made.keys() & given.keys():
+                raise InvalidRequestError(
+                    name, f"{name} sets what another field sets as well. Send one of them."
+                )
+            given |= made
         elif name != "file":
             warnings.append(f"ignored_field: the field {name[:64]!r} is not known here")
     return given, warnings

@@ -14,6 +14,13 @@ def _check_range(name: str, value: float, low: float, high: float) -> None:
         raise InvalidRequestError(name, f"{name} must lie in [{low}, {high}], got {value}.")
 
 
+# Fields that may be left out, and the most that they may be.
+_OPTIONAL = (
+    *(("beam_size", 16), ("max_new_tokens", MAX_NEW_TOKENS)),
+    *(("max_line_width", 1000), ("max_line_count", 100)),
+)
+
+
 class ResponseFormat(StrEnum):
     """The forms in which a transcript can be returned."""
 
@@ -99,15 +106,15 @@ class TranscriptionRequest:
 
     def __post_init__(self) -> None:
         _check_range("temperature", self.temperature, 0.0, 1.0)
-        _check_range("beam_size", self.beam_size or 1, 1, 16)
         _check_range("best_of", self.best_of, 1, 16)
         _check_range("patience", self.patience, 0.1, 8.0)
         _check_range("length_penalty", self.length_penalty, 0.0, 4.0)
         _check_range("repetition_penalty", self.repetition_penalty, 0.1, 4.0)
         _check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_TOKENS)
-        _check_range("max_new_tokens", self.max_new_tokens or 1, 1, MAX_NEW_TOKENS)
-        _check_range("max_line_width", self.max_line_width or 1, 1, 1000)
-        _check_range("max_line_count", self.max_line_count or 1, 1, 100)
+        for name, high in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                _check_range(name, value, 1, high)
         if any(token < -1 for token in self.suppress_tokens):
             raise InvalidRequestError(
                 "suppress_tokens",

@@ -1,7 +1,6 @@
 """Requests made from /openapi.json, valid ones and others: no answer is a 5xx or undocumented."""
 
 import schemathesis
-from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -11,7 +10,7 @@ from schemathesis.specs.openapi.checks import (
 
 from serve_app.api import create_app
 from tests.fakes import FakeService
-from tests.fuzz.conftest import N_CASES, count
+from tests.fuzz.conftest import N_CASES, cases, count
 
 
 @schemathesis.serializer("audio/*")
@@ -25,16 +24,9 @@ N_OPERATIONS = sum(len(methods) for methods in schema.raw_schema["paths"].values
 
 
 @schema.parametrize()
-@settings(
-    max_examples=-(-N_CASES // N_OPERATIONS),
-    deadline=None,
-    derandomize=True,  # the same cases in every run
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@cases(-(-N_CASES // N_OPERATIONS))
 def test_no_request_breaks_the_app_or_the_schema(case: schemathesis.Case) -> None:
-    count("the schema")
-    case.call_and_validate(
+    answer = case.call_and_validate(
         checks=[
             not_a_server_error,
             status_code_conformance,
@@ -42,3 +34,4 @@ def test_no_request_breaks_the_app_or_the_schema(case: schemathesis.Case) -> Non
             response_schema_conformance,
         ]
     )
+    count("the schema", answer.status_code)

@@ -103,6 +103,11 @@ def test_an_absent_field_has_its_default(client: TestClient, service: FakeServic
         ("condition_on_previous_text", "true"),
         ("timestamp_granularities[]", "letter"),
         ("include[]", "segments"),
+        ("beam_size", "0"),
+        ("max_new_tokens", "0"),
+        ("max_line_width", "0"),
+        ("chunking_strategy[type]", "none"),
+        ("vad_parameters", '{"type": "server_vad"}'),
         ("keywords", '["\\ud800"]'),
         ("languages", '["\\ud800"]'),
     ],
@@ -110,7 +115,7 @@ def test_an_absent_field_has_its_default(client: TestClient, service: FakeServic
 def test_a_field_that_cannot_be_read_is_named(client: TestClient, field: str, value: str) -> None:
     answer = client.post(PATH, files={"file": b"abc"}, data={field: value})
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == field.removesuffix("[]")
+    assert answer.json()["error"]["param"] == field.partition("[")[0]
 
 
 @pytest.mark.parametrize(
@@ -245,6 +250,8 @@ def test_a_file_may_be_the_body_with_the_fields_in_the_query(
             {"max_line_width": 40, "max_line_count": 2},
         ),
         ({"model": ["first", "last"]}, {"model": "last"}),
+        ({"model": ["first", ""]}, {"model": "first"}),
+        ({"timestamp_granularities[]": ["word", ""]}, {"words": True}),
     ],
     ids=str,
 )
@@ -315,6 +322,14 @@ def test_a_charset_of_any_kind_is_read_or_refused(charset: str, client: TestClie
     form = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
     answer = client.post(PATH, content=body, headers=form)
     assert answer.status_code in (200, 400)
+
+
+def test_two_fields_that_set_the_same_are_refused(client: TestClient) -> None:
+    for one, other in (("hotwords", "keywords[]"), ("vad_parameters", "chunking_strategy")):
+        value = '{"threshold": 0.5}'
+        answer = client.post(PATH, files={"file": b"x"}, data={one: value, other: value})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == other.removesuffix("[]")
 
 
 def test_translations_ask_for_the_other_task(client: TestClient, service: FakeService) -> None:

@@ -164,6 +164,14 @@ def test_a_language_may_be_a_code_a_name_or_a_tag(asked: str | None, code: str |
     assert pipeline.decode_options(request, MODEL, MANY).language == code
 
 
+def test_a_language_that_is_not_among_those_to_detect_is_refused() -> None:
+    among = TranscriptionRequest(language="tr", languages=("turkish", "en"))
+    assert pipeline.decode_options(among, MODEL, MANY).language == "tr"
+    with pytest.raises(InvalidRequestError) as caught:
+        pipeline.decode_options(TranscriptionRequest(language="tr", languages=("en",)), MODEL, MANY)
+    assert caught.value.param == "languages"
+
+
 def test_auto_means_detect() -> None:
     request = TranscriptionRequest(language="auto")
     assert pipeline.decode_options(request, MODEL, MANY).language is None
