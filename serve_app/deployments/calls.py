@@ -26,7 +26,6 @@ from serve_app.errors import (
     ServiceUnavailableError,
 )
 
-
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError)
 # The replica may be alive, but its answer does not arrive.
 _LOSSES = (RayActorError, ObjectLostError, ReplicaUnavailableError)
