@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.domain import (
+    MAX_PROMPT_CHARS,
     SAMPLE_RATE,
     Chunk,
     ChunkJob,
@@ -118,7 +119,8 @@ def decode_options(
     """Return how the request's chunks are to be decoded by that model.
 
     Raises:
-        InvalidRequestError: the model does not know the language or cannot translate.
+        InvalidRequestError: the model does not know the language, cannot translate, or the search
+            does not tell what is asked.
     """
     if request.task is Task.TRANSLATE and not known.translates:
         raise InvalidRequestError(
@@ -131,18 +133,13 @@ def decode_options(
             "include=logprobs needs greedy search, because beam search does not tell how probable "
             "each token was. Send beam_size=1 with it.",
         )
-    among = tuple(c for name in request.languages if (c := _known_language(name, known)))
-    language = _known_language(request.language, known)
-    if request.language and language and among and language not in among:
-        raise InvalidRequestError(
-            "languages", f"languages does not hold the language asked for, {request.language!r}."
-        )
+    language, among = _asked_languages(request, known)
     return DecodeOptions(
         task=request.task,
-        language=among[0] if len(among) == 1 else language,
+        language=language,
         languages=among,
-        prompt=request.prompt,
-        hotwords=request.hotwords,
+        prompt=request.prompt and request.prompt[-MAX_PROMPT_CHARS:],
+        hotwords=request.hotwords and request.hotwords[:MAX_PROMPT_CHARS],
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
         timestamps=_decodes_timestamps(request, model),
         words=request.needs_words,
@@ -163,6 +160,19 @@ def decode_options(
 def _decodes_timestamps(request: TranscriptionRequest, model: ModelSettings) -> bool:
     always = model.timestamps == "always" and request.without_timestamps is None
     return always or request.timestamps
+
+
+def _asked_languages(
+    request: TranscriptionRequest, known: ModelInfo
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the language to write, None where it is to be detected, and those to detect among."""
+    among = tuple(c for name in request.languages if (c := _known_language(name, known)))
+    language = _known_language(request.language, known)
+    if request.language and language and among and language not in among:
+        raise InvalidRequestError(
+            "languages", f"languages does not hold the language asked for, {request.language!r}."
+        )
+    return (among[0] if len(among) == 1 else language), among
 
 
 def _known_language(asked: str | None, known: ModelInfo) -> str | None:

@@ -23,14 +23,9 @@ from serve_app.api.readers import (
     to_number,
     to_text,
 )
-from serve_app.api.service import DetectionService
+from serve_app.api.service import SERVICE_ERRORS, DetectionService
 from serve_app.domain import DetectedLanguage, SpeechRequest
-from serve_app.errors import (
-    InvalidAudioError,
-    ModelNotFoundError,
-    QueueFullError,
-    ServiceUnavailableError,
-)
+from serve_app.errors import ModelLoadingError, ModelNotFoundError
 from serve_app.languages import LANGUAGES
 from serve_app.stages.assemble import NO_SPEECH
 
@@ -38,7 +33,7 @@ MAX_MS = 60_000.0  # of a pause or of padding: more than any means nothing
 
 _DEFAULTS = SpeechRequest()
 _DETECTORS = ("silero_vad_v5", "silero_vad_v6")
-_ERRORS = (*UPLOAD_ERRORS, InvalidAudioError, QueueFullError, ServiceUnavailableError)
+_ERRORS = (*UPLOAD_ERRORS, *SERVICE_ERRORS)
 
 
 def _read_detector(name: str, values: Sent) -> dict[str, Any]:
@@ -152,7 +147,7 @@ def endpoints(service: DetectionService) -> list[Endpoint]:
             summary="Tell the language of a file, by its first chunk with speech.",
             fields=LANGUAGE_FIELDS,
             answers={200: _LANGUAGE},
-            errors=(*_ERRORS, ModelNotFoundError),
+            errors=(*_ERRORS, ModelNotFoundError, ModelLoadingError),
         ),
     ]
 

@@ -8,6 +8,10 @@ from serve_app.api.errors import to_body
 from serve_app.api.service import HealthService
 from serve_app.errors import ServiceUnavailableError
 
+# The first of each is ours; probes of other speech servers ask for the others.
+ALIVE_PATHS = ("/health", "/healthz", "/v1/health/live")
+READY_PATHS = ("/ready", "/v1/health/ready")
+
 _TEXT = {"type": "string"}
 _WAITING = object_of(status=_TEXT, waiting_for={"type": "array", "items": _TEXT})
 
@@ -26,18 +30,21 @@ def endpoints(service: HealthService) -> list[Endpoint]:
             return JSONResponse(body, status_code=error.status, headers={"Retry-After": "2"})
         return JSONResponse({"status": "ready"})
 
-    return [
+    alive = [
         Endpoint(
             method="GET",
-            path="/health",
+            path=path,
             answer=health,
             summary="Tell that the process is up.",
             role=None,
             answers={200: Answer(description="It is.", content={"text/plain": _TEXT})},
-        ),
+        )
+        for path in ALIVE_PATHS
+    ]
+    able = [
         Endpoint(
             method="GET",
-            path="/ready",
+            path=path,
             answer=ready,
             summary="Tell whether every deployment has a replica that has run a real decode.",
             description="A model at zero replicas needs none: its next request starts one.",
@@ -48,5 +55,7 @@ def endpoints(service: HealthService) -> list[Endpoint]:
                 ),
                 503: Answer(description="Who is missing.", content={"application/json": _WAITING}),
             },
-        ),
+        )
+        for path in READY_PATHS
     ]
+    return [*alive, *able]

@@ -12,6 +12,22 @@ from serve_app.domain import (
     TranscriptDelta,
     TranscriptionRequest,
 )
+from serve_app.errors import (
+    AudioTooShortError,
+    DeadlineExceededError,
+    InvalidAudioError,
+    NoAudioStreamError,
+    QueueFullError,
+    ReplicaLostError,
+    ServiceUnavailableError,
+    UnprocessableAudioError,
+)
+
+# What any service may raise that works on a file.
+SERVICE_ERRORS = (
+    *(InvalidAudioError, NoAudioStreamError, AudioTooShortError, UnprocessableAudioError),
+    *(QueueFullError, ServiceUnavailableError, ReplicaLostError, DeadlineExceededError),
+)
 
 
 class TranscriptionService(Protocol):

@@ -8,16 +8,10 @@ from starlette.responses import Response
 from serve_app.api.endpoint import Answer, Endpoint, object_of
 from serve_app.api.fields import FIELDS, read_fields
 from serve_app.api.forms import UPLOAD_ERRORS, read_upload
-from serve_app.api.service import TranscriptionService
+from serve_app.api.service import SERVICE_ERRORS, TranscriptionService
 from serve_app.api.streaming import stream_events
 from serve_app.domain import Task
-from serve_app.errors import (
-    InvalidAudioError,
-    ModelNotFoundError,
-    OutOfDeviceMemoryError,
-    QueueFullError,
-    ServiceUnavailableError,
-)
+from serve_app.errors import ModelLoadingError, ModelNotFoundError, OutOfDeviceMemoryError
 from serve_app.stages.render import render
 
 _TEXT = {"type": "string"}
@@ -32,10 +26,9 @@ _ANSWER = Answer(
 )
 _ERRORS = (
     *UPLOAD_ERRORS,
-    InvalidAudioError,
+    *SERVICE_ERRORS,
     ModelNotFoundError,
-    QueueFullError,
-    ServiceUnavailableError,
+    ModelLoadingError,
     OutOfDeviceMemoryError,
 )
 

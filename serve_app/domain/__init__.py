@@ -10,6 +10,7 @@ from serve_app.domain.decoding import ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.domain.limits import (
     FALLBACK_TEMPERATURES,
     MAX_NEW_TOKENS,
+    MAX_PROMPT_CHARS,
     MAX_TOKENS,
     MIN_SPAN_S,
     SAMPLE_RATE,
@@ -35,6 +36,7 @@ from serve_app.domain.transcripts import (
 __all__ = [
     "FALLBACK_TEMPERATURES",
     "MAX_NEW_TOKENS",
+    "MAX_PROMPT_CHARS",
     "MAX_TOKENS",
     "MIN_SPAN_S",
     "SAMPLE_RATE",

@@ -8,3 +8,7 @@ MAX_NEW_TOKENS = MAX_TOKENS // 2  # of text in one chunk: openai/whisper's and C
 
 # Temperatures tried in turn when `temperature` is 0: openai/whisper transcribe.py.
 FALLBACK_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+# Letters of a prompt, or of hotwords, that are read: the model takes 223 tokens of a few letters
+# each, and a form field may hold 16 MiB.
+MAX_PROMPT_CHARS = 10_000

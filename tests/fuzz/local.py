@@ -13,12 +13,14 @@ from serve_app.domain import (
     TranscriptDelta,
     TranscriptionRequest,
 )
-from serve_app.fan_out import FileTranscription
+from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, AppSettings
 from serve_app.stages.vad import SpeechDetector
 from serve_app.stages.whisper import WhisperEngine
 from tests.fakes import FakeService
+
+LIMITS = RunLimits(max_in_flight=lambda: 4)
 
 
 class LocalService(FakeService):
@@ -53,7 +55,7 @@ class LocalService(FakeService):
 
         known = models.describe(model, self._engine.languages)
         options = pipeline.decode_options(request, model, known)
-        run = FileTranscription(prepare, transcribe, options, max_in_flight=4)
+        run = FileTranscription(prepare, transcribe, options, limits=LIMITS)
         made = []
         async for pair in run.chunks():
             made.append(pair)

@@ -8,7 +8,9 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
-from serve_app.api.streaming import stream_events
+from serve_app.api.forms import MAX_FIELD_BYTES
+from serve_app.api.health import ALIVE_PATHS, READY_PATHS
+from serve_app.api.streaming import PING_S, stream_events
 from serve_app.domain import (
     ResponseFormat,
     Task,
@@ -201,13 +203,13 @@ def test_an_unknown_path_and_a_wrong_method_have_the_same_envelope(client: TestC
 
 def test_health_is_up_while_ready_still_waits(client: TestClient, service: FakeService) -> None:
     service.waiting = ["WhisperTranscriber-demo"]
-    assert client.get("/health").status_code == 200
+    assert {client.get(path).status_code for path in ALIVE_PATHS} == {200}
     answer = client.get("/ready")
-    assert answer.status_code == 503
+    assert {client.get(path).status_code for path in READY_PATHS} == {503}
     assert answer.json()["waiting_for"] == ["WhisperTranscriber-demo"]
     assert "WhisperTranscriber-demo" in answer.json()["error"]["message"]
     service.waiting = []
-    assert client.get("/ready").status_code == 200
+    assert {client.get(path).status_code for path in READY_PATHS} == {200}
 
 
 def test_a_file_may_be_the_body_with_the_fields_in_the_query(
@@ -332,6 +334,17 @@ def test_two_fields_that_set_the_same_are_refused(client: TestClient) -> None:
         assert answer.json()["error"]["param"] == other.removesuffix("[]")
 
 
+def test_a_field_may_be_as_large_as_a_file_in_a_url(
+    client: TestClient, service: FakeService
+) -> None:
+    assert MAX_FIELD_BYTES == 16 * 2**20
+    prompt = "x" * MAX_FIELD_BYTES
+    assert client.post(PATH, files={"file": b"x"}, data={"prompt": prompt}).status_code == 200
+    assert service.request == TranscriptionRequest(prompt=prompt)
+    answer = client.post(PATH, files={"file": b"x"}, data={"prompt": prompt + "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_multipart")
+
+
 def test_translations_ask_for_the_other_task(client: TestClient, service: FakeService) -> None:
     client.post("/v1/audio/translations", files={"file": b"x"})
     assert service.request == TranscriptionRequest(task=Task.TRANSLATE)
@@ -386,6 +399,7 @@ async def test_silence_is_filled_with_comments() -> None:
         yield TranscriptDelta(text="late")
         yield Transcript(text="late", language="en", duration_s=1.0, model="m")
 
+    assert PING_S == 15
     response = await stream_events(slow(), ping_s=0.02)
     assert isinstance(response, StreamingResponse)
     sent = [part async for part in response.body_iterator]

@@ -7,6 +7,7 @@ import pytest
 
 from serve_app import pipeline
 from serve_app.domain import (
+    MAX_PROMPT_CHARS,
     ChunkJob,
     ChunkTranscript,
     DecodeCursor,
@@ -162,6 +163,13 @@ def test_a_profile_can_decode_timestamps_for_every_request() -> None:
 def test_a_language_may_be_a_code_a_name_or_a_tag(asked: str | None, code: str | None) -> None:
     request = TranscriptionRequest(language=asked)
     assert pipeline.decode_options(request, MODEL, MANY).language == code
+
+
+def test_of_a_huge_prompt_the_end_is_read_and_of_hotwords_the_beginning() -> None:
+    text = "a" * 50_000 + "b" * 50_000
+    made = pipeline.decode_options(TranscriptionRequest(prompt=text, hotwords=text), MODEL, MANY)
+    assert made.prompt == "b" * MAX_PROMPT_CHARS
+    assert made.hotwords == "a" * MAX_PROMPT_CHARS
 
 
 def test_a_language_that_is_not_among_those_to_detect_is_refused() -> None:
