@@ -1,6 +1,10 @@
 """The routes beside the transcriptions, through Serve's proxy and by a Python handle."""
 
+import re
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +80,16 @@ def test_fifty_bare_files_ten_at_a_time_are_all_answered(graph: Graph) -> None:
         answers = list(pool.map(send, range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["text"] for answer in answers} == {references()["light"]}
+
+
+@pytest.mark.skipif(not shutil.which("ab"), reason="ab (apache2-utils) is not installed")
+def test_apache_bench_gets_only_answers_of_200(graph: Graph, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp3").write_bytes(encode(clip("light"), "mp3", "libmp3lame"))
+    url = f"{graph.url}/v1/audio/transcriptions?model=demo"
+    command = ["ab", "-n", "50", "-c", "10", "-p", "clip.mp3", "-T", "audio/mpeg", url]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.search(r"Complete requests: +50\n", done.stdout)
+    assert "Non-2xx" not in done.stdout
 
 
 @pytest.mark.parametrize(
