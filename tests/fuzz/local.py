@@ -56,10 +56,13 @@ class LocalService(FakeService):
         known = models.describe(model, self._engine.languages)
         options = pipeline.decode_options(request, model, known)
         run = FileTranscription(prepare, transcribe, options, limits=LIMITS)
-        made = []
+        made: list[tuple[Chunk, ChunkTranscript]] = []
+        text = ""
         async for pair in run.chunks():
             made.append(pair)
-            yield TranscriptDelta(text=pair[1].text, logprobs=pair[1].logprobs)
+            so_far = pipeline.join_texts([transcript for _, transcript in made])
+            yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
+            text = so_far
         yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
 
     async def _decode(self, job: ChunkJob) -> pipeline.Outcome:
