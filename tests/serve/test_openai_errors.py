@@ -211,7 +211,7 @@ def test_a_body_over_the_limit_is_refused_with_an_envelope(url: str) -> None:
 def test_an_error_after_the_first_event_is_raised_with_its_code(url: str) -> None:
     client = Client(url, USER)
     with client.audio.transcriptions.create(
-        model="broken", file=encode(speech(40)), stream=True
+        model="broken", file=encode(speech(40), "mp3", "libmp3lame"), stream=True
     ) as events:
         assert next(iter(events)).type == "transcript.text.delta"
         with pytest.raises(openai.APIError) as caught:
