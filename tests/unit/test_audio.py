@@ -25,6 +25,7 @@ from serve_app.errors import (
 from serve_app.stages.audio import container as audio_container
 from serve_app.stages.audio import decode_audio, to_float32
 from serve_app.stages.audio.decode import fill_slice
+from serve_app.stages.audio.limits import Deadline
 
 # name -> container, codec, rate in Hz, channels
 LOSSLESS = {
@@ -203,9 +204,11 @@ def test_slices_of_a_lossy_file_have_its_length_and_nearly_its_samples(name):
 @pytest.mark.parametrize("name", ["wav_44k_stereo", "flac_16k", "mp3_44k_stereo", "opus", "m4a"])
 def test_a_slice_found_by_a_seek_is_the_slice_found_by_reading_all_before_it(name):
     cursor = decode_audio(clip(name), max_s=6).cursor_at(5.5)
-    view, n_samples = memoryview(clip(name)), SAMPLE_RATE // 2
-    sought = fill_slice(view, cursor, n_samples, audio_container.seek_packets)
-    read = fill_slice(view, cursor, n_samples, audio_container.skip_packets).build().samples
+    view, n_samples, deadline = memoryview(clip(name)), SAMPLE_RATE // 2, Deadline(60)
+    sought = fill_slice(view, cursor, n_samples, audio_container.seek_packets, deadline)
+    read = (
+        fill_slice(view, cursor, n_samples, audio_container.skip_packets, deadline).build().samples
+    )
     assert sought.is_full and sought.is_sound  # so decode_audio believes it
     assert np.std(sought.build().samples.astype(float) - read) <= (0 if name in LOSSLESS else 30)
 

@@ -1,0 +1,41 @@
+"""What decoding may take: the time of one slice, the memory of its process. Called by `decode`.
+
+FFmpeg's own work cannot be interrupted; the deadline is looked at whenever it asks for bytes and
+between packets. What hangs inside one packet is for whoever waits for the replica.
+"""
+
+import resource
+import time
+
+from serve_app.errors import DecodeTimeoutError
+
+
+class Deadline:
+    """The moment by which a slice must be decoded."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._ends_s = time.monotonic() + timeout_s
+
+    def check(self) -> None:
+        """Do nothing in time.
+
+        Raises:
+            DecodeTimeoutError: the moment has passed.
+        """
+        if time.monotonic() > self._ends_s:
+            raise DecodeTimeoutError(self._timeout_s)
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let this process have only so much more memory of its own than it has now.
+
+    A packet of 32 kB can hold 1000 FLAC frames of 16 MB, and PyAV decodes a packet whole. Where the
+    memory ends FFmpeg gives up the packet or the file, and all that it held is free again. Shared
+    memory, such as Ray's object store, does not count (man 2 getrlimit, RLIMIT_DATA).
+    """
+    with open("/proc/self/status") as status:
+        [data_kib] = (line.split()[1] for line in status if line.startswith("VmData:"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(int(data_kib) * 1024 + n_bytes, *limits), hard))
