@@ -37,5 +37,8 @@ def limit_memory(n_bytes: int) -> None:
     with open("/proc/self/status") as status:
         [data_kib] = (line.split()[1] for line in status if line.startswith("VmData:"))
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(int(data_kib) * 1024 + n_bytes, *limits), hard))
+    ours = int(data_kib) * 1024 + n_bytes
+    resource.setrlimit(
+        resource.RLIMIT_DATA,
+        (ours if soft == resource.RLIM_INFINITY else min(ours, soft), hard),
+    )
