@@ -67,8 +67,8 @@ def mux_audio(container, stream, samples, rate):
     layout = LAYOUTS[len(samples)]
     resampler = av.AudioResampler(codec.format.name, layout, rate, codec.frame_size or None)
     for start in range(0, samples.shape[1], 4096):
-        block = np.ascontiguousarray(samples[:, start : start + 4096])
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+        block = samples[:, start : start + 4096].T.reshape(1, -1)  # PyAV 18.1: <= 7 planes
+        frame = av.AudioFrame.from_ndarray(block, format="flt", layout=layout)
         frame.sample_rate, frame.pts = rate, start
         for ready in resampler.resample(frame):
             container.mux(stream.encode(ready))

@@ -1,4 +1,4 @@
-"""Mutants decoded in processes of their own: what crashes one or hangs is counted, not suffered."""
+"""Files decoded in processes of their own: what crashes one or hangs is counted, not suffered."""
 
 import multiprocessing
 import resource
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from serve_app.domain import DecodeLimits
 from serve_app.errors import DecodeTimeoutError, InvalidAudioError
@@ -14,6 +15,7 @@ from tests.mutants import mutant, seed
 
 LIMITS = DecodeLimits(max_audio_s=3600.0, timeout_s=2.0)
 MEMORY_BYTES = 512 * 2**20  # that a process may take beyond what it has at its start
+NO_MUTANT = -1
 HANG_S = 20.0  # for all slices of a file; a process that says nothing for so long is killed
 
 ACCEPTED, REFUSED, TIMED_OUT = "accepted", "refused", "timed_out"
@@ -22,10 +24,12 @@ UNTYPED, DIED, HUNG = "untyped", "died", "hung"
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one mutant."""
+    """What became of one file."""
 
-    number: int
     outcome: str
+    number: int = NO_MUTANT
+    format: str = ""  # of the mutant
+    kind: str = ""  # of its damage
     told: str = ""  # the error's sentence, or what ended the process
     took_s: float = 0.0
     grown_bytes: int = 0  # the process's highest memory so far beyond that of its start
@@ -49,7 +53,7 @@ def judge(file: bytes) -> tuple[str, str]:
 def judge_mutants(numbers: Iterable[int], *, n_processes: int) -> Iterator[Verdict]:
     """Yield what became of each mutant, in the order in which they end."""
     waiting = iter(numbers)
-    workers = [_Worker() for _ in range(n_processes)]
+    workers = [Decoder() for _ in range(n_processes)]
     try:
         for worker in workers:
             worker.take(next(waiting, None))
@@ -66,21 +70,30 @@ def judge_mutants(numbers: Iterable[int], *, n_processes: int) -> Iterator[Verdi
             worker.end()
 
 
-class _Worker:
-    """One process, started anew after a mutant that ended it."""
+class Decoder:
+    """One process with a limit of its memory, started anew after a file that ended it."""
 
     def __init__(self) -> None:
-        self.number: int | None = None  # of the mutant under way
+        self.number: int | None = None  # of what is under way
         self._began_s = 0.0
         self._start()
 
     def take(self, number: int | None) -> None:
+        """Begin with the mutant of that number; None: there is nothing more to do."""
         self.number, self._began_s = number, time.monotonic()
         if number is not None:
             self.connection.send(number)
 
+    def judge(self, file: bytes) -> Verdict:
+        """What becomes of a file."""
+        self.number, self._began_s = NO_MUTANT, time.monotonic()
+        self.connection.send(file)
+        while (verdict := self.verdict()) is None:
+            self.connection.poll(0.1)
+        return verdict
+
     def verdict(self) -> Verdict | None:
-        """What became of the mutant; None while it is under way."""
+        """What became of the file under way; None where it still is."""
         assert self.number is not None
         try:
             if self.connection.poll():
@@ -104,7 +117,7 @@ class _Worker:
         self.end()
         self._start()
         took_s = time.monotonic() - self._began_s
-        return Verdict(number=self.number, outcome=outcome, told=told, took_s=took_s)
+        return Verdict(outcome=outcome, told=told, took_s=took_s, **_origin(self.number))
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -116,24 +129,31 @@ class _Worker:
 
 
 def _answer(connection: Connection) -> None:
-    """Judge the mutants whose numbers come in."""
+    """Judge the files that come in, and the mutants whose numbers do."""
     decode_audio(seed("wav"), max_s=60.0)
     limit_memory(MEMORY_BYTES)
     at_start = _highest_bytes()
     connection.send("ready")
     while True:
-        number = connection.recv()
-        file = mutant(number).file
+        taken = connection.recv()
+        number, file = (taken, mutant(taken).file) if isinstance(taken, int) else (NO_MUTANT, taken)
         began_s = time.monotonic()
         outcome, told = judge(file)
         verdict = Verdict(
-            number=number,
+            **_origin(number),
             outcome=outcome,
             told=told,
             took_s=time.monotonic() - began_s,
             grown_bytes=_highest_bytes() - at_start,
         )
         connection.send(verdict)
+
+
+def _origin(number: int) -> dict[str, Any]:
+    if number == NO_MUTANT:
+        return {}
+    made = mutant(number)
+    return {"number": number, "format": made.format, "kind": made.kind}
 
 
 def _highest_bytes() -> int:

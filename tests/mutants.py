@@ -141,7 +141,7 @@ def mutant(number: int) -> Mutant:
     made = bytearray(seed(name))
     (STRUCTURAL | ANYWHERE)[kind](rng, name, made)
     if FORMATS[name].family == "ogg" and rng.random() < OGG_SHARE_WITH_CHECKSUMS:
-        _set_checksums(made)  # else FFmpeg would look at no page that was changed
+        set_checksums(made)  # else FFmpeg would look at no page that was changed
     return Mutant(number=number, format=name, kind=kind, file=bytes(made))
 
 
@@ -274,7 +274,7 @@ def _doubled(rng: random.Random, _: str, file: bytearray) -> None:
     file[at:at] = file[at : at + n_bytes]
 
 
-def _set_checksums(file: bytearray) -> None:
+def set_checksums(file: bytearray) -> None:
     """Give every ogg page the checksum of what it holds now (RFC 3533, 6)."""
     starts = [match.start() for match in re.finditer(b"OggS", file)]
     for start in starts:

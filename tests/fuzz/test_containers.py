@@ -1,0 +1,34 @@
+"""Damaged audio and video files, decoded in processes of their own."""
+
+import os
+
+from serve_app.errors import (
+    AudioTooLongError,
+    AudioTooShortError,
+    DecodeTimeoutError,
+    InvalidAudioError,
+    NoAudioStreamError,
+)
+from tests.fuzz.conftest import N_CONTAINERS, count
+from tests.isolated import DIED, HUNG, LIMITS, MEMORY_BYTES, UNTYPED, judge_mutants
+from tests.mutants import STRUCTURAL
+
+# All that a caller may be told: no word of the file, no path, no message of FFmpeg's.
+SENTENCES = {
+    "",
+    "The audio track's codec is not supported.",
+    *(str(error()) for error in (InvalidAudioError, NoAudioStreamError, AudioTooShortError)),
+    str(AudioTooLongError(LIMITS.max_audio_s)),
+    str(DecodeTimeoutError(LIMITS.timeout_s)),
+}
+
+
+def test_a_damaged_file_is_decoded_or_refused_and_nothing_else() -> None:
+    verdicts = list(judge_mutants(range(N_CONTAINERS), n_processes=os.cpu_count() or 1))
+    for verdict in verdicts:
+        count(f"damaged files, {verdict.outcome}")
+    assert len(verdicts) == N_CONTAINERS
+    assert not [v for v in verdicts if v.outcome in (UNTYPED, DIED, HUNG)]
+    assert {verdict.told for verdict in verdicts} <= SENTENCES
+    assert max(verdict.grown_bytes for verdict in verdicts) < MEMORY_BYTES
+    assert sum(verdict.kind in STRUCTURAL for verdict in verdicts) >= N_CONTAINERS / 2

@@ -1,0 +1,396 @@
+"""Files that lie, files that explode, files that are odd: the audio that is there, or a clear 400.
+
+Memory, time and crashes are looked at in a process of its own (`tests.isolated`).
+"""
+
+import io
+import math
+import pickle
+import struct
+import time
+
+import av
+import numpy as np
+import pytest
+
+from serve_app.domain import SAMPLE_RATE, DecodeLimits, TranscriptionRequest
+from serve_app.errors import (
+    AudioTooLongError,
+    AudioTooShortError,
+    DecodeTimeoutError,
+    InvalidAudioError,
+    NoAudioStreamError,
+)
+from serve_app.pipeline import prepare_options
+from serve_app.settings import AppSettings, AudioSettings
+from serve_app.stages.audio import decode_audio
+from tests.audio_files import (
+    CLIP_S,
+    LAYOUTS,
+    clip,
+    encode,
+    mux_audio,
+    mux_video,
+    peak_rss_bytes_of,
+    signal,
+    wav_file,
+)
+from tests.isolated import ACCEPTED, MEMORY_BYTES, REFUSED, Decoder
+from tests.mutants import seed, set_checksums
+
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    made = Decoder()
+    yield made
+    made.end()
+
+
+def pull(file, *, slice_s=120.0, **limits):
+    """Decode slice after slice, as the Ingress does; return the samples of all."""
+    pieces = [decode_audio(file, max_s=slice_s, limits=DecodeLimits(**limits))]
+    while not pieces[-1].is_last:
+        cursor = pieces[-1].cursor_at(pieces[-1].end_s)
+        pieces.append(decode_audio(file, cursor, max_s=slice_s, limits=DecodeLimits(**limits)))
+    return np.concatenate([piece.samples for piece in pieces])
+
+
+def length_s(file, **more):
+    return len(pull(file, **more)) / SAMPLE_RATE
+
+
+class PacketList(list):
+    mux = list.extend
+
+
+def silence(container, codec, rate, duration_s):
+    """One packet of silence, over and over: the smallest file of that length."""
+    file, packets = io.BytesIO(), PacketList()
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream(codec, rate=rate, layout="mono")
+        mux_audio(packets, stream, np.zeros((1, 10 * rate), np.float32), rate)
+        first, second, *_ = packets
+        step, payload = second.pts - first.pts, bytes(packets[len(packets) // 2])
+        for i in range(round(duration_s / float(step * second.time_base))):
+            packet = av.Packet(payload)
+            packet.stream, packet.time_base, packet.duration = stream, second.time_base, step
+            packet.pts = packet.dts = first.pts + i * step
+            out.mux(packet)
+    return file.getvalue()
+
+
+def raw_wav(frames, rate, n_channels, *, tag=1, bits=16):
+    """A wav of any sample format; `frames` are the bytes of its data."""
+    frame = n_channels * bits // 8
+    fmt = struct.pack("<HHIIHH", tag, n_channels, rate, rate * frame, frame, bits)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", len(frames))
+    return b"RIFF" + struct.pack("<I", len(body) + len(frames)) + body + frames
+
+
+# --- what explodes
+
+
+@pytest.mark.parametrize(("container", "codec"), [("flac", "flac"), ("ogg", "libopus")])
+def test_silence_that_expands_is_cut_at_the_limit_of_its_length(container, codec):
+    bomb = silence(container, codec, 16_000, 900)
+    assert len(bomb) < MB
+    rise_bytes = peak_rss_bytes_of(lambda: assert_too_long(bomb, limit_s=400))
+    assert rise_bytes < 30 * MB  # 900 s are 29 MB as samples, 58 MB as floats
+
+
+def assert_too_long(file, *, limit_s):
+    with pytest.raises(AudioTooLongError) as caught:
+        pull(file, max_audio_s=limit_s)
+    assert (caught.value.status, caught.value.code) == (400, "audio_too_long")
+    assert f"{limit_s} seconds" in str(caught.value)
+
+
+def test_a_file_just_as_long_as_allowed_is_taken():
+    file = wav_file(bytes(2 * 3 * SAMPLE_RATE))
+    assert length_s(file, max_audio_s=3.0) == 3.0
+    assert_too_long(file + b"\0\0", limit_s=2)
+
+
+def test_what_lies_behind_the_limit_is_not_decoded():
+    bomb = silence("flac", "flac", 16_000, 3600)
+    began_s = time.monotonic()
+    assert_too_long(bomb, limit_s=10)
+    assert time.monotonic() - began_s < 0.5  # one slice
+
+
+def test_a_packet_of_very_many_frames_is_refused_where_the_memory_ends(decoder):
+    """640 kB that become 5 GB, as PyAV decodes a packet whole."""
+    verdict = decoder.judge(packed_frames(20_000))
+    assert verdict.outcome == REFUSED
+    assert verdict.grown_bytes < MEMORY_BYTES + 100 * MB
+    assert decoder.judge(clip("wav_16k")).outcome == ACCEPTED  # the process lives
+
+
+def packed_frames(n_frames):
+    """A Matroska file with one packet, which holds that many FLAC frames of 8 channels."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as out:
+        stream = out.add_stream("flac", rate=48_000, layout="7.1")
+        blank = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 48_000), np.int16), "s16", "7.1")
+        blank.sample_rate = 48_000
+        one = stream.encode(blank)[1]
+        packet = av.Packet(bytes(one) * n_frames)
+        packet.stream, packet.time_base, packet.pts, packet.dts = stream, one.time_base, 0, 0
+        out.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["ogg", "matroska", "mp4"])
+def test_thousands_of_streams_cost_little(kind, decoder):
+    file = {"ogg": ogg_streams, "matroska": matroska_tracks, "mp4": mp4_tracks}[kind](3000)
+    verdict = decoder.judge(file)
+    assert verdict.outcome in (ACCEPTED, REFUSED)
+    assert verdict.took_s < 2
+    assert peak_rss_bytes_of(lambda: decoder.judge(file)) < 100 * MB
+
+
+def ogg_streams(n):
+    sound = seed("opus")
+    page = bytearray(sound[: sound.index(b"OggS", 4)])
+    pages = bytearray()
+    for serial in range(n):
+        page[14:18] = struct.pack("<I", serial + 1000)
+        pages += page
+    pages += sound
+    set_checksums(pages)
+    return bytes(pages)
+
+
+def matroska_tracks(n):
+    sound = encode("matroska", "pcm_s16le", 16_000, 1, duration_s=0.5)
+    tracks = sound.index(b"\x16\x54\xae\x6b", sound.index(b"\x16\x54\xae\x6b") + 1)
+    n_bytes = 9 - sound[tracks + 4].bit_length()
+    length = int.from_bytes(sound[tracks + 4 : tracks + 4 + n_bytes], "big")
+    start = tracks + 4 + n_bytes
+    end = start + length - (1 << 7 * n_bytes)
+    entry = sound[sound.index(b"\xae", start) : end]
+    entries = entry * n
+    head = sound[: tracks + 4] + b"\x01" + len(entries).to_bytes(7, "big")
+    return head + entries + sound[end:]
+
+
+def mp4_tracks(n):
+    sound = encode("mp4", "aac", 16_000, 1, duration_s=0.5)
+    moov, trak = sound.index(b"moov") - 4, sound.index(b"trak") - 4
+    n_moov, n_trak = (int.from_bytes(sound[at : at + 4], "big") for at in (moov, trak))
+    grown = struct.pack(">I", n_moov + (n - 1) * n_trak)
+    entry = sound[trak : trak + n_trak]
+    return sound[:moov] + grown + sound[moov + 4 : trak] + entry * n + sound[trak + n_trak :]
+
+
+def test_many_chained_oggs_are_decoded_or_refused_in_bounded_time(decoder):
+    verdict = decoder.judge(encode("ogg", "libopus", 48_000, 1, duration_s=0.02) * 2000)
+    assert verdict.outcome == ACCEPTED
+    assert verdict.took_s < 2
+
+
+@pytest.mark.parametrize(
+    ("file", "expected_s"),
+    [
+        (lambda: raw_wav(np.tile(loud(192_000, 8), 5).tobytes(), 192_000, 8, tag=3, bits=64), 5.0),
+        (lambda: flac_of_8_channels(655_350, 2.0), 2.0),
+        (lambda: raw_wav(bytes(24 * 2 * 96_000 * 2), 96_000, 24), 2.0),
+    ],
+    ids=["192 kHz x 8 x 64 bit", "655350 Hz x 8 FLAC", "96 kHz x 24"],
+)
+def test_very_high_rates_and_many_channels_are_decoded_in_bounded_memory(file, expected_s):
+    upload = file()
+    assert peak_rss_bytes_of(lambda: decode_audio(upload, max_s=60)) < 200 * MB
+    assert length_s(upload) == pytest.approx(expected_s, abs=0.001)
+
+
+def loud(rate, n_channels):
+    return signal(1.0, rate, n_channels).T.astype("<f8").reshape(-1)
+
+
+def flac_of_8_channels(rate, duration_s):
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as out:
+        stream = out.add_stream("flac", rate=rate, layout=LAYOUTS[8])
+        mux_audio(out, stream, np.zeros((8, round(rate * duration_s)), np.float32), rate)
+    return file.getvalue()
+
+
+def test_a_rate_and_channels_that_are_too_much_together_are_invalid():
+    with pytest.raises(InvalidAudioError):
+        decode_audio(raw_wav(bytes(16 * 2 * 100_000), 768_000, 16), max_s=1)
+
+
+# --- what takes too long
+
+
+def test_a_slice_that_takes_too_long_is_given_up():
+    file = np.frombuffer(wav_file(bytes(40_000_000)), np.uint8)
+    began_s = time.monotonic()
+    with pytest.raises(DecodeTimeoutError) as caught:
+        decode_audio(file, max_s=600, limits=DecodeLimits(timeout_s=0.02))
+    assert time.monotonic() - began_s < 0.5
+    assert (caught.value.status, caught.value.code) == (400, "decode_timeout")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert len(decode_audio(file, max_s=1).samples) == SAMPLE_RATE  # the next one is untouched
+
+
+def test_the_time_counts_while_ffmpeg_reads_and_gives_nothing():
+    """Packets of a picture track, which are never seen, between two of the sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as out:
+        sound = out.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        picture = out.add_stream("rawvideo", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 640, 480, "yuv420p"
+        frame = av.VideoFrame(640, 480, "yuv420p")
+        for i in range(60):
+            frame.pts = i
+            out.mux(picture.encode(frame))
+        mux_audio(out, sound, signal(1.0, 16_000), 16_000)
+    assert len(file.getvalue()) > 20 * MB
+    with pytest.raises(DecodeTimeoutError):
+        decode_audio(file.getvalue(), max_s=60, limits=DecodeLimits(timeout_s=0.001))
+
+
+def test_the_settings_reach_the_decoder():
+    settings = AppSettings(audio=AudioSettings(max_audio_s=7.0, decode_timeout_s=3.0))
+    for is_first in (True, False):
+        options = prepare_options(
+            settings, settings.models[0], TranscriptionRequest(), is_first=is_first
+        )
+        assert options.limits == DecodeLimits(max_audio_s=7.0, timeout_s=3.0)
+
+
+def test_ten_hours_are_allowed_unless_a_profile_says_otherwise():
+    assert AudioSettings().limits.max_audio_s > 10 * 3600
+
+
+# --- what lies
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30, -1e-40])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_float_samples_that_are_no_sound_do_no_harm(value, bits):
+    frames = np.full(SAMPLE_RATE, value, f"<f{bits // 8}")
+    decoded = decode_audio(raw_wav(frames.tobytes(), SAMPLE_RATE, 1, tag=3, bits=bits), max_s=9)
+    assert decoded.samples.dtype == np.int16
+    assert len(decoded.samples) == SAMPLE_RATE
+
+
+@pytest.mark.parametrize("level", [32767, -32768])
+def test_a_constant_at_full_scale_stays_what_it_is(level):
+    decoded = decode_audio(wav_file(np.full(SAMPLE_RATE, level, "<i2").tobytes()), max_s=9)
+    assert (decoded.samples == level).all()
+
+
+@pytest.mark.parametrize("n_bytes", [2**32 - 1, 2**32 - 37, 2**31, 0, 7])
+def test_a_wav_that_promises_another_length_gives_what_is_there(n_bytes):
+    file = bytearray(clip("wav_16k"))
+    at = file.index(b"data") + 4
+    file[at : at + 4] = file[4:8] = struct.pack("<I", n_bytes)
+    if n_bytes == 7:  # a size that is believed
+        with pytest.raises(AudioTooShortError):
+            decode_audio(bytes(file), max_s=60)
+    else:
+        assert length_s(bytes(file)) == pytest.approx(CLIP_S, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "n_bytes"),
+    [
+        ("mp3_44k_stereo", b"Info", 8),  # flags, then the number of frames
+        ("m4a", b"mvhd", 20),
+        ("m4a", b"mdhd", 20),
+        ("mkv_opus", b"\x44\x89", 7),  # Duration
+        ("flac_16k", b"fLaC", 26),  # the number of samples
+    ],
+)
+def test_a_header_that_lies_about_the_length_is_not_believed(name, field, n_bytes):
+    file = bytearray(clip(name))
+    at = file.index(field) + len(field) + n_bytes - 4
+    for lie in (b"\x7f\xff\xff\xfe", b"\0\0\0\1"):
+        file[at : at + 4] = lie
+        assert length_s(bytes(file)) == pytest.approx(CLIP_S, abs=0.1)
+
+
+def test_a_picture_of_a_cover_alone_is_no_audio():
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.width = cover.height = 64
+        cover.pix_fmt = "yuvj420p"
+        mux_video(out, cover)
+    with pytest.raises(NoAudioStreamError):
+        decode_audio(file.getvalue(), max_s=60)
+
+
+def test_a_file_with_two_natures_is_one_of_them_in_every_slice():
+    for first, second in (("wav_16k", "mp3_44k_stereo"), ("m4a", "webm"), ("flac_16k", "opus")):
+        both = clip(first) + clip(second)
+        assert len(pull(both, slice_s=3.0)) == len(pull(both))
+
+
+@pytest.mark.parametrize("n_kept", [1, 4, 12, 44, 100, 300, 1000])
+@pytest.mark.parametrize("name", ["wav_16k", "mp3_44k_stereo", "flac_16k", "opus", "webm", "amr"])
+def test_a_file_cut_anywhere_in_its_head_gives_what_is_there_or_400(name, n_kept):
+    try:
+        assert length_s(clip(name)[:n_kept]) < CLIP_S
+    except InvalidAudioError as error:
+        assert error.status == 400
+
+
+# --- what is odd, and sound
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        *("pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"),
+        *("adpcm_ms", "adpcm_ima_wav", "adpcm_yamaha", "g722", "g726"),
+    ],
+)
+def test_every_common_coding_in_a_wav_is_decoded(codec):
+    rate = 8_000 if codec in ("g726", "pcm_alaw", "pcm_mulaw") else 16_000
+    decoded = pull(encode("wav", codec, rate, 1))
+    expected = pull(encode("wav", "pcm_s16le", rate, 1))
+    assert abs(len(decoded) - len(expected)) < 0.2 * SAMPLE_RATE  # a last block is padded
+    if codec != "g722":  # which delays by some samples
+        n = min(len(decoded), len(expected))
+        assert np.corrcoef(decoded[:n], expected[:n])[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "muxer"),
+    [
+        ("mp4", "aac", {}),  # the index at the end, an edit list for the codec's delay
+        ("mp4", "aac", {"moov_size": "20000"}),  # the index first
+        ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+        ("mp4", "aac", {"movflags": "dash+frag_keyframe", "frag_duration": "500000"}),
+        ("mp4", "aac", {"use_editlist": "0"}),
+        ("mov", "pcm_s16le", {}),
+        ("webm", "libopus", {"live": "1"}),  # neither a duration nor an index
+        ("matroska", "aac", {"cluster_time_limit": "100"}),
+        ("ogg", "libopus", {"page_duration": "1"}),
+        ("caf", "alac", {}),
+    ],
+    ids=str,
+)
+def test_every_layout_of_a_container_gives_the_whole_length(container, codec, muxer):
+    file = encode(container, codec, 48_000, 1, muxer=tuple(muxer.items()))
+    assert length_s(file) == pytest.approx(CLIP_S, abs=0.05)
+    assert len(pull(file, slice_s=3.0)) == len(pull(file))
+
+
+def test_an_edit_list_that_begins_late_does_not_change_the_length():
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        late = PacketList()
+        stream = out.add_stream("aac", rate=16_000, layout="mono")
+        mux_audio(late, stream, signal(2.0, 16_000), 16_000)
+        for packet in late:
+            packet.pts, packet.dts = packet.pts + 80_000, packet.dts + 80_000  # 5 s
+            out.mux(packet)
+    assert file.getvalue().count(b"elst") == 1
+    assert length_s(file.getvalue()) == pytest.approx(2.0, abs=0.15)  # frames of 64 ms
