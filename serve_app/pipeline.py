@@ -39,6 +39,10 @@ from serve_app.stages import assemble, audio, chunking
 from serve_app.stages.vad import SpeechDetector, cut_at_quiet
 from serve_app.stages.whisper import Engine
 
+# Of a prompt's end and of the hotwords' start; the model takes 223 tokens of both. Without a limit
+# a prompt of megabytes would travel with every chunk, and be parsed by every replica.
+_MAX_PROMPT_CHARS = 2**15
+
 Outcome = ChunkTranscript | ChunkJob | Exception
 
 
@@ -133,8 +137,8 @@ def decode_options(
         task=request.task,
         language=among[0] if len(among) == 1 else _known_language(request.language, known),
         languages=among,
-        prompt=request.prompt,
-        hotwords=request.hotwords,
+        prompt=(request.prompt or "").strip()[-_MAX_PROMPT_CHARS:] or None,
+        hotwords=(request.hotwords or "").strip()[:_MAX_PROMPT_CHARS] or None,
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
         timestamps=_decodes_timestamps(request, model),
         words=request.needs_words,
