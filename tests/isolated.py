@@ -16,7 +16,7 @@ from tests.mutants import mutant, seed
 LIMITS = DecodeLimits(max_audio_s=3600.0, timeout_s=2.0)
 MEMORY_BYTES = 512 * 2**20  # that a process may take beyond what it has at its start
 NO_MUTANT = -1
-HANG_S = 20.0  # for all slices of a file; a process that says nothing for so long is killed
+HANG_S = 20.0  # for all slices of a file, and for a process to start; then it is killed
 
 ACCEPTED, REFUSED, TIMED_OUT = "accepted", "refused", "timed_out"
 UNTYPED, DIED, HUNG = "untyped", "died", "hung"
@@ -125,7 +125,6 @@ class Decoder:
         self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        self.connection.recv()  # it is ready
 
 
 def _answer(connection: Connection) -> None:
@@ -133,7 +132,6 @@ def _answer(connection: Connection) -> None:
     decode_audio(seed("wav"), max_s=60.0)
     limit_memory(MEMORY_BYTES)
     at_start = _highest_bytes()
-    connection.send("ready")
     while True:
         taken = connection.recv()
         number, file = (taken, mutant(taken).file) if isinstance(taken, int) else (NO_MUTANT, taken)
