@@ -36,8 +36,8 @@ class AudioSettings(Settings):
     first_slice_s: float = Field(60.0, ge=2 * WINDOW_S)
     # Later slices: 120 s are about 0.5 s of one core.
     slice_s: float = Field(120.0, ge=2 * WINDOW_S)
-    # A longer file is refused when decoding comes to its end there, whatever its header says: 25 MB
-    # of Opus can be 19 hours of silence. A day: recorders that never stop begin a new file by then.
+    # A longer file is refused where decoding comes to that point, whatever its header says: 200 kB
+    # of FLAC can be 20 minutes of silence. A day: recorders that never stop begin a new file daily.
     max_audio_s: float = Field(86_400.0, gt=0)
     # Of one slice, up to where FFmpeg can be stopped.
     decode_timeout_s: float = Field(30.0, gt=0)
