@@ -39,7 +39,8 @@ class AudioSettings(Settings):
     # A longer file is refused where decoding comes to that point, whatever its header says: 200 kB
     # of FLAC can be 20 minutes of silence. A day: recorders that never stop begin a new file daily.
     max_audio_s: float = Field(86_400.0, gt=0)
-    # Of one slice, up to where FFmpeg can be stopped.
+    # Of one slice, up to where FFmpeg can be stopped. In a damaged file all packets before it
+    # are read again: 10 s for a day of 20 ms packets.
     decode_timeout_s: float = Field(30.0, gt=0)
     # A slice that takes so long never ends: the replica is replaced. 120 s of audio take 0.5 s.
     slice_timeout_s: float = Field(120.0, gt=0)

@@ -134,6 +134,20 @@ def wav_file(pcm, rate=SAMPLE_RATE, n_channels=1, format_tag=1):
     return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
+def packed_frames(n_frames):
+    """A Matroska file with one packet, which holds that many FLAC frames of 8 channels."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as out:
+        stream = out.add_stream("flac", rate=48_000, layout="7.1")
+        blank = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 48_000), np.int16), "s16", "7.1")
+        blank.sample_rate = 48_000
+        one = stream.encode(blank)[1]
+        packet = av.Packet(bytes(one) * n_frames)
+        packet.stream, packet.time_base, packet.pts, packet.dts = stream, one.time_base, 0, 0
+        out.mux(packet)
+    return file.getvalue()
+
+
 def png():
     file = io.BytesIO()
     with av.open(file, "w", format="image2pipe") as container:

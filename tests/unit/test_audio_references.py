@@ -179,6 +179,16 @@ def test_a_demuxer_that_opens_other_files_cannot_even_where_it_is_allowed(trap):
     assert trap.touched() == set()
 
 
+def test_no_picture_is_decoded_even_to_find_out_about_it():
+    movie = video("matroska", "libopus")
+    freely = container.OPEN_OPTIONS.keys() - {"codec_whitelist"}
+    for keys, expected in ((freely, "yuv420p"), (container.OPEN_OPTIONS.keys(), None)):
+        options = {key: container.OPEN_OPTIONS[key] for key in keys}
+        with av.open(io.BytesIO(movie), options=options) as opened:
+            assert opened.streams.video[0].codec_context.pix_fmt == expected
+    assert decode_audio(movie, max_s=60).end_s > 2.9
+
+
 def test_no_error_names_a_path_or_repeats_the_file(trap):
     files = [f"ffconcat version 1.0\nfile {trap.path}\n".encode(), b"my secret words " * 100]
     for file in [*files, video("mp4"), clip("m4a")[:500]]:

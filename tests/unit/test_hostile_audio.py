@@ -31,6 +31,7 @@ from tests.audio_files import (
     encode,
     mux_audio,
     mux_video,
+    packed_frames,
     peak_rss_bytes_of,
     signal,
     wav_file,
@@ -126,20 +127,6 @@ def test_a_packet_of_very_many_frames_is_refused_where_the_memory_ends(decoder):
     assert verdict.outcome == REFUSED
     assert verdict.grown_bytes < MEMORY_BYTES + 100 * MB
     assert decoder.judge(clip("wav_16k")).outcome == ACCEPTED  # the process lives
-
-
-def packed_frames(n_frames):
-    """A Matroska file with one packet, which holds that many FLAC frames of 8 channels."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as out:
-        stream = out.add_stream("flac", rate=48_000, layout="7.1")
-        blank = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 48_000), np.int16), "s16", "7.1")
-        blank.sample_rate = 48_000
-        one = stream.encode(blank)[1]
-        packet = av.Packet(bytes(one) * n_frames)
-        packet.stream, packet.time_base, packet.pts, packet.dts = stream, one.time_base, 0, 0
-        out.mux(packet)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["ogg", "matroska", "mp4"])

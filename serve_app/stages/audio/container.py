@@ -6,6 +6,7 @@ anything else. Called by `decode`.
 
 from __future__ import annotations  # PyAV's Packet is generic in its stubs only
 
+import contextlib
 import errno
 import io
 import itertools
@@ -32,11 +33,22 @@ DEMUXERS = (
     *("avi", "flv", "asf", "mpeg", "mpegts"),  # "asf" is also wma and wmv; "mpeg" is vob too
 )
 
+
+def _audio_decoders() -> Iterator[str]:
+    for name in av.codecs_available:
+        with contextlib.suppress(ValueError):  # an encoder without a decoder
+            if (codec := av.Codec(name, "r")).type == "audio":
+                yield codec.name
+
+
 OPEN_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     # No protocol has this name: whatever a demuxer wants to open beside the upload is refused.
     # PyAV's `io_open` would not do: the concat demuxer opens its entries past it.
     "protocol_whitelist": "none",
+    # Decoders of pictures are kept from hostile bytes; to find out about a track, FFmpeg would
+    # decode some of it. This also opens an H.264 video of 3 MB in 1.1 ms instead of 8.7.
+    "codec_whitelist": ",".join(sorted(set(_audio_decoders()))),
     # FFmpeg looks for DTS and MP3 in 16-bit WAV packets, 2500 by default: 12 ms per open at 48 kHz.
     "max_probe_packets": "4",
 }
