@@ -56,7 +56,7 @@ OPTIONS = (
 )
 OWN_OPTIONS = {
     "containers": (
-        click.Option(["--cases"], type=int, default=50_000, show_default=True),
+        click.Option(["--cases"], type=int, default=40_000, show_default=True),
         click.Option(["--first"], type=int, default=0, help="Number of the first mutant."),
     ),
     "memory": (

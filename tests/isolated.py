@@ -13,7 +13,7 @@ from serve_app.errors import DecodeTimeoutError, InvalidAudioError
 from serve_app.stages.audio import decode_audio, limit_memory
 from tests.mutants import mutant, seed
 
-LIMITS = DecodeLimits(max_audio_s=3600.0, timeout_s=2.0)
+LIMITS = DecodeLimits(max_audio_s=600.0, timeout_s=2.0)
 MEMORY_BYTES = 512 * 2**20  # that a process may take beyond what it has at its start
 NO_MUTANT = -1
 HANG_S = 20.0  # for all slices of a file, and for a process to start; then it is killed

@@ -227,7 +227,7 @@ def _no_start(rng: random.Random, name: str, file: bytearray) -> None:
 
 
 def _repeated_header(rng: random.Random, name: str, file: bytearray) -> None:
-    header = bytes(file[: rng.choice((16, 64, _place(rng, name) or 48, HEADER_BYTES))])
+    header = bytes(file[: rng.choice((16, 64, _place(rng, name) or 48, HEADER_BYTES))])[:2000]
     at = rng.choice((0, _place(rng, name)))
     file[at:at] = header * rng.choice((1, 2, 50, 1000))
 

@@ -12,6 +12,7 @@ from serve_app.errors import (
     AudioTooLongError,
     AudioTooShortError,
     DecodeTimeoutError,
+    EmptyFileError,
     InvalidAudioError,
     NoAudioStreamError,
 )
@@ -24,7 +25,10 @@ N_CONTAINERS = int(os.environ.get("FUZZ_CONTAINERS", "300"))
 SENTENCES = {
     "",
     "The audio track's codec is not supported.",
-    *(str(error()) for error in (InvalidAudioError, NoAudioStreamError, AudioTooShortError)),
+    *(
+        str(error())
+        for error in (InvalidAudioError, EmptyFileError, NoAudioStreamError, AudioTooShortError)
+    ),
     str(AudioTooLongError(LIMITS.max_audio_s)),
     str(DecodeTimeoutError(LIMITS.timeout_s)),
 }

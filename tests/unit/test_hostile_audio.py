@@ -36,7 +36,7 @@ from tests.audio_files import (
     signal,
     wav_file,
 )
-from tests.isolated import ACCEPTED, MEMORY_BYTES, REFUSED, Decoder
+from tests.isolated import ACCEPTED, MEMORY_BYTES, REFUSED, TIMED_OUT, Decoder
 from tests.mutants import seed, set_checksums
 
 MB = 1_000_000
@@ -124,7 +124,7 @@ def test_what_lies_behind_the_limit_is_not_decoded():
 def test_a_packet_of_very_many_frames_is_refused_where_the_memory_ends(decoder):
     """640 kB that become 5 GB, as PyAV decodes a packet whole."""
     verdict = decoder.judge(packed_frames(20_000))
-    assert verdict.outcome == REFUSED
+    assert verdict.outcome in (REFUSED, TIMED_OUT)
     assert verdict.grown_bytes < MEMORY_BYTES + 100 * MB
     assert decoder.judge(clip("wav_16k")).outcome == ACCEPTED  # the process lives
 

@@ -70,12 +70,9 @@ class _Reader:
         self._offset = 0
 
     def read(self, n_bytes: int) -> bytes:
-        """Return up to `n_bytes` from here; none at the end.
-
-        Raises:
-            DecodeTimeoutError: the time is up. FFmpeg gives up, and PyAV raises this again.
-        """
-        self._deadline.check()
+        """Return up to `n_bytes` from here; none at the end, which comes when the time is up."""
+        if self._deadline.is_over:
+            return b""
         piece = bytes(self._view[self._offset : self._offset + n_bytes])
         self._offset += len(piece)
         return piece
@@ -100,8 +97,7 @@ def open_container(view: memoryview, deadline: Deadline) -> InputContainer:
     the process's memory as it was (PyAV 18.1), unlike in SYSTRAN/faster-whisper#390.
 
     Raises:
-        av.FFmpegError: no demuxer of `DEMUXERS` knows the file.
-        DecodeTimeoutError: the time is up.
+        av.FFmpegError: no demuxer of `DEMUXERS` knows the file, or the time is up.
     """
     return av.open(
         _Reader(view, deadline),
@@ -195,6 +191,7 @@ def _read_packets(container: InputContainer, stream: AudioStream, deadline: Dead
                 deadline.check()
                 yield index, packet
                 index += 1
+            deadline.check()  # else it is not the file that ended
             return
         except av.FFmpegError:
             continue  # PyAV's generator is spent, FFmpeg is not: the next one reads on

@@ -73,8 +73,8 @@ def decode_audio(
     view = memoryview(data.data if isinstance(data, np.ndarray) else data)
     if not view.nbytes:
         raise EmptyFileError()
-    with _invalid_audio():
-        deadline = Deadline(limits.timeout_s)
+    deadline = Deadline(limits.timeout_s)
+    with _invalid_audio(deadline):
         builder = _decode_slice(view.cast("B"), cursor or DecodeCursor(), n_max, deadline)
     decoded = builder.build()
     if decoded.end_s > limits.max_audio_s:
@@ -92,8 +92,8 @@ def to_float32(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _invalid_audio() -> Iterator[None]:
-    """Turn whatever PyAV raises for a bad file into InvalidAudioError.
+def _invalid_audio(deadline: Deadline) -> Iterator[None]:
+    """Turn whatever PyAV raises for a bad file into InvalidAudioError, in time.
 
     Beside FFmpeg's errors PyAV 18.1 raises ValueError, LookupError and RuntimeError where its own
     checks fail: a codec without a decoder, a track that appears late, a layout without a name.
@@ -102,6 +102,7 @@ def _invalid_audio() -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, ValueError, LookupError, RuntimeError, MemoryError) as error:
+        deadline.check()
         raise InvalidAudioError() from error
 
 

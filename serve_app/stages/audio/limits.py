@@ -1,7 +1,7 @@
 """What decoding may take: the time of one slice, the memory of its process. Called by `decode`.
 
-FFmpeg's own work cannot be interrupted; the deadline is looked at whenever it asks for bytes and
-between packets. What hangs inside one packet is for whoever waits for the replica.
+FFmpeg's own work cannot be interrupted: when the time is up its file ends, and between packets the
+deadline is looked at. What hangs inside one packet is for whoever waits for the replica.
 """
 
 import resource
@@ -17,13 +17,18 @@ class Deadline:
         self._timeout_s = timeout_s
         self._ends_s = time.monotonic() + timeout_s
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the moment has passed."""
+        return time.monotonic() > self._ends_s
+
     def check(self) -> None:
         """Do nothing in time.
 
         Raises:
             DecodeTimeoutError: the moment has passed.
         """
-        if time.monotonic() > self._ends_s:
+        if self.is_over:
             raise DecodeTimeoutError(self._timeout_s)
 
 
