@@ -7,7 +7,8 @@ from functools import cache
 import av
 import numpy as np
 
-from serve_app.domain import SAMPLE_RATE
+from serve_app.domain import SAMPLE_RATE, DecodeLimits
+from serve_app.stages.audio import decode_audio
 
 # name -> container, codec, rate in Hz, channels
 LOSSLESS = {
@@ -153,6 +154,33 @@ def png():
     with av.open(file, "w", format="image2pipe") as container:
         mux_video(container, add_video(container, "png", "rgb24"))
     return file.getvalue()
+
+
+def raw_wav(frames, rate, n_channels, *, tag=1, bits=16):
+    """A wav of any sample format; `frames` are the bytes of its data."""
+    frame = n_channels * bits // 8
+    fmt = struct.pack("<HHIIHH", tag, n_channels, rate, rate * frame, frame, bits)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", len(frames))
+    return b"RIFF" + struct.pack("<I", len(body) + len(frames)) + body + frames
+
+
+class PacketList(list):
+    """Takes packets as a container does."""
+
+    mux = list.extend
+
+
+def pull(file, *, slice_s=120.0, **limits):
+    """Decode slice after slice, as the Ingress does; return the samples of all."""
+    pieces = [decode_audio(file, max_s=slice_s, limits=DecodeLimits(**limits))]
+    while not pieces[-1].is_last:
+        cursor = pieces[-1].cursor_at(pieces[-1].end_s)
+        pieces.append(decode_audio(file, cursor, max_s=slice_s, limits=DecodeLimits(**limits)))
+    return np.concatenate([piece.samples for piece in pieces])
+
+
+def length_s(file, **more):
+    return len(pull(file, **more)) / SAMPLE_RATE
 
 
 def peak_rss_bytes_of(function):

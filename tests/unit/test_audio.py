@@ -27,6 +27,7 @@ from tests.audio_files import (
     FORMATS,
     LOSSLESS,
     LOSSY,
+    PacketList,
     clip,
     encode,
     mux_audio,
@@ -324,10 +325,6 @@ def test_decoding_a_large_upload_does_not_copy_it():
     finally:
         tracemalloc.stop()
     assert peak_bytes < 2_000_000
-
-
-class PacketList(list):
-    mux = list.extend
 
 
 def hour_of_opus():
