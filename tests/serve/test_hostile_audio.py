@@ -24,7 +24,7 @@ def test_damaged_files_and_bombs_are_200_or_400_and_kill_nothing(graph: Graph) -
         answers = list(clients.map(graph.post, files))
     assert {answer.status_code for answer in answers} == {200, 400}
     assert answers[20].status_code == 400
-    assert answers[20].json()["error"]["code"] == "invalid_audio"
+    assert answers[20].json()["error"]["code"] == "unprocessable_audio"
     assert preprocessor() == before
 
 

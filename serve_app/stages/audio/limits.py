@@ -35,9 +35,9 @@ class Deadline:
 def limit_memory(n_bytes: int) -> None:
     """Let this process have only so much more memory of its own than it has now.
 
-    A packet of 32 kB can hold 1000 FLAC frames of 16 MB, and PyAV decodes a packet whole. Where the
-    memory ends FFmpeg gives up the packet or the file, and all that it held is free again. Shared
-    memory, such as Ray's object store, does not count (man 2 getrlimit, RLIMIT_DATA).
+    A packet of 640 kB can hold 20,000 FLAC frames, 3 GB of samples, and PyAV decodes it whole.
+    Where the memory ends the file is given up by a MemoryError, and all that it held is free again.
+    Shared memory, such as Ray's object store, does not count (man 2 getrlimit, RLIMIT_DATA).
     """
     with open("/proc/self/status") as status:
         [data_kib] = (line.split()[1] for line in status if line.startswith("VmData:"))
