@@ -1,7 +1,6 @@
 """Files decoded in processes of their own: what crashes one or hangs is counted, not suffered."""
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from serve_app.domain import DecodeLimits
 from serve_app.errors import DecodeTimeoutError, InvalidAudioError
 from serve_app.stages.audio import decode_audio, limit_memory
+from tests.audio_files import status_bytes
 from tests.mutants import mutant, seed
 
 LIMITS = DecodeLimits(max_audio_s=600.0, timeout_s=2.0)
@@ -133,7 +133,7 @@ def _answer(connection: Connection) -> None:
     """Judge the files that come in, and the mutants whose numbers do."""
     decode_audio(seed("wav"), max_s=60.0)
     limit_memory(MEMORY_BYTES)
-    at_start = _highest_bytes()
+    at_start = status_bytes("VmHWM")
     while True:
         taken = connection.recv()
         number, file = (taken, mutant(taken).file) if isinstance(taken, int) else (NO_MUTANT, taken)
@@ -144,7 +144,7 @@ def _answer(connection: Connection) -> None:
             outcome=outcome,
             told=told,
             took_s=time.monotonic() - began_s,
-            grown_bytes=_highest_bytes() - at_start,
+            grown_bytes=status_bytes("VmHWM") - at_start,
         )
         connection.send(verdict)
 
@@ -154,7 +154,3 @@ def _origin(number: int) -> dict[str, Any]:
         return {}
     made = mutant(number)
     return {"number": number, "format": made.format, "kind": made.kind}
-
-
-def _highest_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
