@@ -8,7 +8,7 @@ from tests.audio_files import packed_frames
 from tests.mutants import mutant
 from tests.serve.conftest import TIMEOUT_S, Graph
 
-BOMB = packed_frames(50_000)  # 1.6 MB, 13 GB of frames in one packet
+BOMB = packed_frames(50_000)  # 1.6 MB, 7 GB of frames in one packet
 
 
 def preprocessor() -> str:

@@ -93,7 +93,7 @@ def test_what_lies_behind_the_limit_is_not_decoded():
 
 
 def test_a_packet_of_very_many_frames_is_given_up_where_the_memory_ends(decoder):
-    """640 kB that become 5 GB, as PyAV decodes a packet whole."""
+    """640 kB that become 3 GB, as PyAV decodes a packet whole."""
     verdict = decoder.judge(packed_frames(20_000))
     assert verdict.outcome in (OUT_OF_MEMORY, TIMED_OUT)
     assert verdict.grown_bytes < MEMORY_BYTES + 100 * MB

@@ -130,5 +130,6 @@ def fill_slice(
     """Decode the packets that `find` yields from the cursor's warm-up on, into a new slice."""
     builder = SliceBuilder(cursor, n_max)
     with open_container(view, deadline) as container:
+        deadline.check()  # else what was not read looks as if it were not there
         builder.fill(find(container, audio_stream(container), cursor.warmup, deadline))
     return builder

@@ -1,7 +1,8 @@
-"""What decoding may take: the time of one slice, the memory of its process. Called by `decode`.
+"""What decoding may take: the time of one slice, the memory of its process.
 
 FFmpeg's own work cannot be interrupted: when the time is up its file ends, and between packets the
 deadline is looked at. What hangs inside one packet is for whoever waits for the replica.
+`decode` sets a deadline for each slice, a process that decodes for others limits its memory once.
 """
 
 import resource
