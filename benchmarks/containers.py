@@ -16,7 +16,6 @@ from tests.isolated import (
     HUNG,
     LIMITS,
     MEMORY_BYTES,
-    OUT_OF_MEMORY,
     REFUSED,
     TIMED_OUT,
     UNTYPED,
@@ -25,7 +24,7 @@ from tests.isolated import (
 )
 from tests.mutants import STRUCTURAL
 
-OUTCOMES = (ACCEPTED, REFUSED, TIMED_OUT, OUT_OF_MEMORY, UNTYPED, DIED, HUNG)
+OUTCOMES = (ACCEPTED, REFUSED, TIMED_OUT, UNTYPED, DIED, HUNG)
 # The containers that clients send. Each may be several formats of `tests.mutants`.
 COMMON = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "webm", "amr", "mp4")
 N_COMMON = 20_000  # of these at least
@@ -42,7 +41,7 @@ def run(report: Report, *, quick: bool, cases: int, first: int) -> None:
     counts = Counter(verdict.outcome for verdict in verdicts)
     report.add(all="all", n=len(verdicts), **{outcome: counts[outcome] for outcome in OUTCOMES})
     for verdict in verdicts:
-        if verdict.outcome in (TIMED_OUT, OUT_OF_MEMORY, UNTYPED, DIED, HUNG):
+        if verdict.outcome in (TIMED_OUT, UNTYPED, DIED, HUNG):
             report.add(number=verdict.number, outcome=verdict.outcome, told=verdict.told)
     _hold(report, verdicts, counts)
     report.note(

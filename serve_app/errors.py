@@ -329,8 +329,7 @@ class ReplicaLostError(ServiceUnavailableError):
     """The replica that had the work died, cannot be reached or does not answer.
 
     Callers inside the graph send the work again; a client sees it only where that failed too.
-    Fields: reason, died (else it may still be alive). Running out of memory counts as dying: all
-    the work that the replica had may have suffered, whoever took the memory.
+    Fields: reason, died (else it may still be alive).
     """
 
     code = "replica_lost"
@@ -340,7 +339,7 @@ class ReplicaLostError(ServiceUnavailableError):
 
     @property
     def died(self) -> bool:
-        """Tell whether the replica is known to be dead, or to have run out of memory."""
+        """Tell whether the replica is known to be dead."""
         return bool(self.args[1])
 
 

@@ -44,8 +44,8 @@ class AudioSettings(Settings):
     decode_timeout_s: float = Field(30.0, gt=0)
     # A slice that takes so long never ends: the replica is replaced. 120 s of audio take 0.5 s.
     slice_timeout_s: float = Field(120.0, gt=0)
-    # What an AudioPreprocessor may hold beyond what it holds after its start. PyAV decodes a packet
-    # whole, so what a packet may become is bounded by this alone.
+    # What an AudioPreprocessor may hold beyond what it holds after its start; with more it ends
+    # itself. PyAV decodes a packet whole, so what a packet may become is bounded by this alone.
     decode_memory_bytes: PositiveInt = 2**30
 
     @property

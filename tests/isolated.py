@@ -18,7 +18,7 @@ MEMORY_BYTES = 512 * 2**20  # that a process may take beyond what it has at its 
 NO_MUTANT = -1
 HANG_S = 20.0  # for all slices of a file, and for a process to start; then it is killed
 
-ACCEPTED, REFUSED, TIMED_OUT, OUT_OF_MEMORY = "accepted", "refused", "timed_out", "out_of_memory"
+ACCEPTED, REFUSED, TIMED_OUT = "accepted", "refused", "timed_out"
 UNTYPED, DIED, HUNG = "untyped", "died", "hung"
 
 
@@ -45,8 +45,6 @@ def judge(file: bytes) -> tuple[str, str]:
         return TIMED_OUT, str(error)
     except InvalidAudioError as error:
         return REFUSED, str(error)
-    except MemoryError:
-        return OUT_OF_MEMORY, ""
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         return UNTYPED, repr(error)
     return ACCEPTED, ""

@@ -14,7 +14,6 @@ from serve_app import detection, models, pipeline
 from serve_app.deployments.calls import timed
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
-from serve_app.errors import ReplicaLostError
 from serve_app.settings import AppSettings, AudioSettings
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector
@@ -63,11 +62,8 @@ class AudioPreprocessor:
         thread = self._later_slices if cursor else self._first_slices
 
         def watched() -> Answer:
-            try:
-                with self._running.of("a slice"):
-                    return work(*args)
-            except MemoryError as error:  # of this slice or of the other thread's
-                raise ReplicaLostError("A replica ran out of memory.", died=True) from error
+            with self._running.of("a slice"):
+                return work(*args)
 
         return await asyncio.get_running_loop().run_in_executor(thread, watched)
 

@@ -159,8 +159,6 @@ def seek_packets(
     for seek_pts in (pts, max(0, pts - second)):
         try:
             container.seek(seek_pts, stream=stream)
-        except MemoryError:
-            raise
         except av.FFmpegError:
             return
         packets = (packet for _, packet in _read_packets(container, stream, deadline))
@@ -195,7 +193,5 @@ def _read_packets(container: InputContainer, stream: AudioStream, deadline: Dead
                 index += 1
             deadline.check()  # else it is not the file that ended
             return
-        except MemoryError:
-            raise
         except av.FFmpegError:
             continue  # PyAV's generator is spent, FFmpeg is not: the next one reads on

@@ -65,7 +65,6 @@ def decode_audio(
         AudioTooShortError: the whole file is shorter than MIN_AUDIO_S.
         AudioTooLongError: the file up to this slice's end is longer than `limits` allow.
         DecodeTimeoutError: the slice took longer than `limits` allow.
-        MemoryError: the process has no more memory, for whatever reason.
         ValueError: `max_s` is less than one sample.
     """
     n_max = round(max_s * SAMPLE_RATE)
@@ -98,13 +97,11 @@ def _invalid_audio(deadline: Deadline) -> Iterator[None]:
 
     Beside FFmpeg's errors PyAV 18.1 raises ValueError, LookupError and RuntimeError where its own
     checks fail: a codec without a decoder, a track that appears late, a layout without a name.
-    MemoryError, FFmpeg's ENOMEM among it, passes: another file beside this one may be to blame.
+    MemoryError is FFmpeg's ENOMEM: nothing here allocates by a header's word but FFmpeg.
     """
     try:
         yield
-    except MemoryError:
-        raise
-    except (av.FFmpegError, ValueError, LookupError, RuntimeError) as error:
+    except (av.FFmpegError, ValueError, LookupError, RuntimeError, MemoryError) as error:
         deadline.check()
         raise InvalidAudioError() from error
 

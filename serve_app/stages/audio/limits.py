@@ -5,10 +5,18 @@ deadline is looked at. What hangs inside one packet is for whoever waits for the
 `decode` sets a deadline for each slice, a process that decodes for others limits its memory once.
 """
 
+import logging
+import os
 import resource
+import signal
+import threading
 import time
 
 from serve_app.errors import DecodeTimeoutError
+
+logger = logging.getLogger("ray.serve")
+
+_LOOK_EVERY_S = 0.02  # FFmpeg fills some 30 MB in that time
 
 
 class Deadline:
@@ -34,17 +42,26 @@ class Deadline:
 
 
 def limit_memory(n_bytes: int) -> None:
-    """Let this process have only so much more memory of its own than it has now.
+    """End this process once it holds so much more memory of its own than it holds now.
 
-    A packet of 640 kB can hold 20,000 FLAC frames, 3 GB of samples, and PyAV decodes it whole.
-    Where the memory ends the file is given up by a MemoryError, and all that it held is free again.
-    Shared memory, such as Ray's object store, does not count (man 2 getrlimit, RLIMIT_DATA).
+    A packet of 640 kB can hold 20,000 FLAC frames, 3 GB of samples, and PyAV decodes it whole. The
+    work beside it is lost as well and is done again elsewhere. Refusing the memory instead (by
+    RLIMIT_DATA) would be worse: other files of the process lose their tracks without a word where
+    FFmpeg cannot open them, and Ray aborts.
     """
-    with open("/proc/self/status") as status:
-        [data_kib] = (line.split()[1] for line in status if line.startswith("VmData:"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    ours = int(data_kib) * 1024 + n_bytes
-    resource.setrlimit(
-        resource.RLIMIT_DATA,
-        (ours if soft == resource.RLIM_INFINITY else min(ours, soft), hard),
-    )
+    limit_bytes = _own_bytes() + n_bytes
+
+    def watch() -> None:
+        while _own_bytes() < limit_bytes:
+            time.sleep(_LOOK_EVERY_S)
+        logger.critical("ending this process: a file needs more than %d bytes to decode", n_bytes)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="memory limit").start()
+
+
+def _own_bytes() -> int:
+    """Return the resident memory of this process less what it shares, such as Ray's store."""
+    with open("/proc/self/statm") as file:  # man 5 proc
+        _, resident, shared, *_ = file.read().split()
+    return (int(resident) - int(shared)) * resource.getpagesize()

@@ -77,8 +77,6 @@ class SliceBuilder:
             frames = [frame for frame in packet.decode() if frame.samples]
             if index >= self._cursor.anchor.packet:  # what comes before only warms up the codec
                 self._take(index, packet, frames)
-        except MemoryError:
-            raise  # it tells nothing about this packet
         except (av.FFmpegError, ValueError):
             self.n_bad_packets += 1
             self.is_sound = False
