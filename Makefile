@@ -18,7 +18,7 @@ help:
 	@echo "make serve   start the graph on 127.0.0.1:8000 and leave it up"
 	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
 	@echo "make lint    ruff, mypy, import-linter"
-	@echo "make fuzz    1,000 generated requests of each kind; the count is written to benchmarks/results"
+	@echo "make fuzz    1,000 generated requests of each kind and 20,000 damaged files; counts in benchmarks/results"
 	@echo "make bench   every benchmark that runs on a CPU, about an hour; results in benchmarks/results"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
@@ -39,7 +39,7 @@ lint: $(VENV)/.test-installed
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/.test-installed
-	FUZZ_CASES=1000 FUZZ_RECORD=benchmarks/results $(BIN)/pytest tests/fuzz --timeout=1800
+	FUZZ_CASES=1000 FUZZ_CONTAINERS=20000 FUZZ_RECORD=benchmarks/results $(BIN)/pytest tests/fuzz --timeout=1800
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks all

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from benchmarks import (
+    containers,
     fairness,
     gate,
     graph_overhead,
@@ -33,6 +34,7 @@ Run = Callable[..., None]
 
 # In the order of `all`: what takes longest comes last.
 BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
+    "containers": (containers.run, containers.__doc__),
     "gate": (gate.run, gate.__doc__),
     "window_fit": (window_fit.run, window_fit.__doc__),
     "huge_pages": (huge_pages.run, huge_pages.__doc__),
@@ -53,6 +55,10 @@ OPTIONS = (
     click.Option(["--limit-s"], type=float, default=LIMIT_S, help="Give up after so long."),
 )
 OWN_OPTIONS = {
+    "containers": (
+        click.Option(["--cases"], type=int, default=40_000, show_default=True),
+        click.Option(["--first"], type=int, default=0, help="Number of the first mutant."),
+    ),
     "memory": (
         click.Option(["--hours"], type=float, default=10.0, show_default=True, help="Of the file."),
     ),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import Chunk, DecodeCursor, Span, SpeechRequest
+from serve_app.domain import NO_LIMITS, Chunk, DecodeCursor, DecodeLimits, Span, SpeechRequest
 from serve_app.pipeline import Prepared
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector, join_spans, pad_spans, split_open
@@ -26,6 +26,7 @@ class SpeechOptions:
 
     max_slice_s: float
     request: SpeechRequest
+    limits: DecodeLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def find_speech(
     Raises:
         InvalidAudioError: the bytes are not audio that can be decoded (or one of its kinds).
     """
-    piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s)
+    piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s, limits=options.limits)
     request = options.request
     # Padding and the shortest span are for whole spans, which a slice's end may cut: see
     # `collect_speech`.

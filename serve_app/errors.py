@@ -15,6 +15,8 @@ TranscriptionError                 500 internal_error     something broke that s
 │       ├── EmptyFileError         400 empty_file         0 bytes were sent
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
 │       ├── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
+│       ├── AudioTooLongError      400 audio_too_long     more audio than the app accepts
+│       ├── DecodeTimeoutError     400 decode_timeout     decoding takes longer than it may
 │       └── UnprocessableAudioError 400 unprocessable_audio every process that decodes it dies
 ├── UploadTimeoutError             408 upload_timeout     the body did not arrive in time
 ├── QueueFullError                 429 queue_full         at capacity now; try again soon
@@ -261,6 +263,30 @@ class UploadTimeoutError(TranscriptionError):
 
     def __str__(self) -> str:
         return f"The request's body did not arrive within {self.args[0]:g} seconds."
+
+
+class AudioTooLongError(InvalidAudioError):
+    """The file's audio is longer than the app accepts. Field: the limit in seconds."""
+
+    code = "audio_too_long"
+
+    def __init__(self, limit_s: float) -> None:
+        Exception.__init__(self, limit_s)
+
+    def __str__(self) -> str:
+        return f"The audio is longer than the {self.args[0]:g} seconds that are accepted here."
+
+
+class DecodeTimeoutError(InvalidAudioError):
+    """A part of the file takes too long to decode. Field: the limit in seconds."""
+
+    code = "decode_timeout"
+
+    def __init__(self, limit_s: float) -> None:
+        Exception.__init__(self, limit_s)
+
+    def __str__(self) -> str:
+        return f"A part of the audio could not be decoded within {self.args[0]:g} seconds."
 
 
 class QueueFullError(TranscriptionError):

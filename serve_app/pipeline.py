@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from serve_app.domain import (
     MAX_PROMPT_CHARS,
+    NO_LIMITS,
     SAMPLE_RATE,
     Chunk,
     ChunkJob,
     ChunkTranscript,
     DecodeCursor,
     DecodedSlice,
+    DecodeLimits,
     DecodeOptions,
     ModelInfo,
     Span,
@@ -49,6 +51,7 @@ class PrepareOptions:
     max_chunk_s: float
     vad: VadOptions | None  # None: keep everything, cut at quiet moments
     clips: tuple[float, ...] = ()  # the caller's own spans, in the place of the VAD's
+    limits: DecodeLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +83,7 @@ def prepare(
         InvalidAudioError: the bytes are not audio that can be decoded (or one of its kinds).
     """
     began = time.perf_counter()
-    piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s)
+    piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s, limits=options.limits)
     decoded = time.perf_counter()
     spans = _find_spans(piece, options, detector)
     groups = chunking.group_spans(spans, max_chunk_s=options.max_chunk_s)
@@ -110,6 +113,7 @@ def prepare_options(
         max_chunk_s=model.max_chunk_s,
         vad=(request.vad or settings.vad) if request.vad_filter else None,
         clips=request.clip_timestamps,
+        limits=lengths.limits,
     )
 
 
@@ -138,8 +142,8 @@ def decode_options(
         task=request.task,
         language=language,
         languages=among,
-        prompt=request.prompt and request.prompt[-MAX_PROMPT_CHARS:],
-        hotwords=request.hotwords and request.hotwords[:MAX_PROMPT_CHARS],
+        prompt=(request.prompt or "").strip()[-MAX_PROMPT_CHARS:] or None,
+        hotwords=(request.hotwords or "").strip()[:MAX_PROMPT_CHARS] or None,
         temperatures=(request.temperature,) if request.temperature else model.temperatures,
         timestamps=_decodes_timestamps(request, model),
         words=request.needs_words,

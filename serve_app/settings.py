@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, VadOptions
+from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, DecodeLimits, VadOptions
 
 EMBEDDED = "embedded"  # the source that names the demo model inside this package
 
@@ -27,14 +27,31 @@ class Settings(BaseModel):
 
 
 class AudioSettings(Settings):
-    """How much of a file is decoded at a time, so that a long one never lies in memory whole."""
+    """How much of a file is decoded at a time, and what a file may cost at most.
+
+    A long file never lies decoded in memory whole.
+    """
 
     # The first slice is short so that its chunks reach the model early.
     first_slice_s: float = Field(60.0, ge=2 * WINDOW_S)
     # Later slices: 120 s are about 0.5 s of one core.
     slice_s: float = Field(120.0, ge=2 * WINDOW_S)
+    # A longer file is refused where decoding comes to that point, whatever its header says: 200 kB
+    # of FLAC can be 20 minutes of silence. A day: recorders that never stop begin a new file daily.
+    max_audio_s: float = Field(86_400.0, gt=0)
+    # Of one slice, up to where FFmpeg can be stopped. In a damaged file all packets before it
+    # are read again: 10 s for a day of 20 ms packets.
+    decode_timeout_s: float = Field(30.0, gt=0)
     # A slice that takes so long never ends: the replica is replaced. 120 s of audio take 0.5 s.
     slice_timeout_s: float = Field(120.0, gt=0)
+    # What an AudioPreprocessor may hold beyond what it holds after its start; with more it ends
+    # itself. PyAV decodes a packet whole, so what a packet may become is bounded by this alone.
+    decode_memory_bytes: PositiveInt = 2**30
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """Return what a file may cost to decode."""
+        return DecodeLimits(max_audio_s=self.max_audio_s, timeout_s=self.decode_timeout_s)
 
 
 class RetrySettings(Settings):

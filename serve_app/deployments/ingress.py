@@ -123,7 +123,9 @@ class Ingress:
 
         async def pull(cursor: DecodeCursor | None) -> detection.SpeechSlice:
             options = detection.SpeechOptions(
-                max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s, request=request
+                max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s,
+                request=request,
+                limits=lengths.limits,
             )
             found: detection.SpeechSlice = await self._retries.run_on_upload(
                 lambda: call(self._preprocessor.find_speech, data, cursor, options)

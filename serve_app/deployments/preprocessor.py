@@ -15,6 +15,7 @@ from serve_app.deployments.calls import timed
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
 from serve_app.settings import AppSettings, AudioSettings
+from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector
 from serve_app.watch import RunningWork
 
@@ -35,6 +36,7 @@ class AudioPreprocessor:
         self._later_slices = ThreadPoolExecutor(1)
         self._running = RunningWork()
         took_s = timed(self._warm_up)
+        audio.limit_memory(settings.decode_memory_bytes)
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
     async def prepare(

@@ -5,7 +5,15 @@ pickling. `_s` is seconds. A time is either in the caller's audio (0 = its first
 chunk (0 = the chunk's first sample); fields say which.
 """
 
-from serve_app.domain.audio import Chunk, DecodeAnchor, DecodeCursor, DecodedSlice, Span
+from serve_app.domain.audio import (
+    NO_LIMITS,
+    Chunk,
+    DecodeAnchor,
+    DecodeCursor,
+    DecodedSlice,
+    DecodeLimits,
+    Span,
+)
 from serve_app.domain.decoding import ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.domain.limits import (
     FALLBACK_TEMPERATURES,
@@ -39,6 +47,7 @@ __all__ = [
     "MAX_PROMPT_CHARS",
     "MAX_TOKENS",
     "MIN_SPAN_S",
+    "NO_LIMITS",
     "SAMPLE_RATE",
     "WINDOW_S",
     "Chunk",
@@ -46,6 +55,7 @@ __all__ = [
     "ChunkTranscript",
     "DecodeAnchor",
     "DecodeCursor",
+    "DecodeLimits",
     "DecodeOptions",
     "DecodedSlice",
     "DetectedLanguage",

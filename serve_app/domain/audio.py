@@ -1,5 +1,6 @@
 """The caller's audio on its way to the model: where to decode, what was decoded, what is speech."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,17 @@ class DecodeCursor:
     start_sample: int = 0  # in the caller's audio, at SAMPLE_RATE
     warmup: DecodeAnchor = DecodeAnchor()  # decode from here, to bring the codec into its state
     anchor: DecodeAnchor = DecodeAnchor()  # count and resample from here
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeLimits:
+    """What a file may cost to decode. The default is no limit."""
+
+    max_audio_s: float = math.inf  # length of the whole file's audio
+    timeout_s: float = math.inf  # time spent on one slice
+
+
+NO_LIMITS = DecodeLimits()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,11 +1,7 @@
-"""The clips are encoded here, from a fixed signal, so that no binary file needs explaining."""
-
-import base64
 import gc
 import io
 import pickle
 import struct
-import time
 import tracemalloc
 from functools import cache
 
@@ -25,49 +21,22 @@ from serve_app.errors import (
 from serve_app.stages.audio import container as audio_container
 from serve_app.stages.audio import decode_audio, to_float32
 from serve_app.stages.audio.decode import fill_slice
-
-# name -> container, codec, rate in Hz, channels
-LOSSLESS = {
-    "wav_8k": ("wav", "pcm_s16le", 8000, 1),
-    "wav_16k": ("wav", "pcm_s16le", 16000, 1),
-    "wav_44k_stereo": ("wav", "pcm_s16le", 44100, 2),
-    "wav_48k_stereo": ("wav", "pcm_s16le", 48000, 2),
-    "wav_prime_rate": ("wav", "pcm_s16le", 44101, 1),
-    "wav_float": ("wav", "pcm_f32le", 22050, 1),
-    "w64": ("w64", "pcm_s16le", 44100, 1),
-    "aiff": ("aiff", "pcm_s16be", 44100, 1),
-    "au": ("au", "pcm_s16be", 16000, 1),
-    "caf": ("caf", "pcm_s16be", 16000, 1),
-    "voc": ("voc", "pcm_u8", 8000, 1),
-    "flac_16k": ("flac", "flac", 16000, 1),
-    "flac_44k_stereo": ("flac", "flac", 44100, 2),
-    "flac_in_ogg": ("ogg", "flac", 48000, 1),
-    "wavpack": ("wv", "wavpack", 44100, 1),
-    "tta": ("tta", "tta", 44100, 1),
-    "alac": ("ipod", "alac", 44100, 2),
-}
-LOSSY = {
-    "mp3_8k": ("mp3", "libmp3lame", 8000, 1),
-    "mp3_44k_stereo": ("mp3", "libmp3lame", 44100, 2),
-    "mp2": ("mp2", "mp2", 48000, 2),
-    "opus": ("ogg", "libopus", 48000, 1),
-    "vorbis": ("ogg", "vorbis", 44100, 2),
-    "m4a": ("ipod", "aac", 44100, 2),
-    "adts": ("adts", "aac", 44100, 2),
-    "ac3": ("ac3", "ac3", 48000, 2),
-    "eac3": ("eac3", "eac3", 48000, 2),
-    "mkv_opus": ("matroska", "libopus", 48000, 1),
-    "webm": ("webm", "libopus", 48000, 2),
-    "avi_mp3": ("avi", "libmp3lame", 44100, 2),
-    "flv": ("flv", "aac", 44100, 2),
-    "wma": ("asf", "wmav2", 44100, 2),
-    "mpeg_ps": ("mpeg", "mp2", 44100, 2),
-    "mpeg_ts": ("mpegts", "aac", 44100, 2),
-    "amr": ("amr", "libopencore_amrnb", 8000, 1),
-    "3gp": ("3gp", "libopencore_amrnb", 8000, 1),
-}
-FORMATS = LOSSLESS | LOSSY
-CLIP_S = 6.7
+from serve_app.stages.audio.limits import Deadline
+from tests.audio_files import (
+    CLIP_S,
+    FORMATS,
+    LOSSLESS,
+    LOSSY,
+    PacketList,
+    clip,
+    encode,
+    mux_audio,
+    peak_rss_bytes_of,
+    png,
+    signal,
+    video,
+    wav_file,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -76,82 +45,6 @@ def cheap_garbage_collection():
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-def signal(duration_s, rate, n_channels=1, seed=0):
-    """Three gliding tones and some noise, shape (n_channels, n)."""
-    t = np.arange(round(duration_s * rate)) / rate
-    tones = sum(0.2 * np.sin(2 * np.pi * f * t * (1 + 0.1 * np.sin(t))) for f in (220, 700, 1900))
-    noisy = tones + 0.02 * np.random.default_rng(seed).standard_normal(len(t))
-    return np.stack([np.roll(noisy, 7 * i) for i in range(n_channels)]).astype(np.float32)
-
-
-def mux_audio(container, stream, samples, rate):
-    codec = stream.codec_context
-    layout = "mono" if len(samples) == 1 else "stereo"
-    resampler = av.AudioResampler(codec.format.name, layout, rate, codec.frame_size or None)
-    for start in range(0, samples.shape[1], 4096):
-        block = np.ascontiguousarray(samples[:, start : start + 4096])
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, start
-        for ready in resampler.resample(frame):
-            container.mux(stream.encode(ready))
-    for ready in resampler.resample(None):
-        container.mux(stream.encode(ready))
-    container.mux(stream.encode(None))
-
-
-def mux_video(container, stream):
-    for i in range(10):
-        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * i, np.uint8), "rgb24")
-        frame.pts = i
-        container.mux(stream.encode(frame))
-    container.mux(stream.encode(None))
-
-
-def add_video(container, codec="mpeg4", pix_fmt="yuv420p"):
-    stream = container.add_stream(codec, rate=5)
-    stream.width, stream.height, stream.pix_fmt = 64, 64, pix_fmt
-    return stream
-
-
-@cache
-def encode(container_name, codec, rate, n_channels, *, seed=0):
-    file = io.BytesIO()
-    with av.open(file, "w", format=container_name) as container:
-        stream = container.add_stream(
-            codec,
-            rate=rate,
-            layout="mono" if n_channels == 1 else "stereo",
-            options={"strict": "experimental"},  # FFmpeg's own vorbis encoder
-        )
-        if codec == "wmav2":
-            stream.bit_rate = 128_000  # it has no default
-        mux_audio(container, stream, signal(CLIP_S, rate, n_channels, seed), rate)
-    return file.getvalue()
-
-
-def clip(name):
-    return encode(*FORMATS[name])
-
-
-@cache
-def video(container_name, audio_codec=None):
-    file = io.BytesIO()
-    with av.open(file, "w", format=container_name) as container:
-        pictures = add_video(container)
-        sound = audio_codec and container.add_stream(audio_codec, rate=48000, layout="mono")
-        mux_video(container, pictures)
-        if sound:
-            mux_audio(container, sound, signal(3.0, 48000), 48000)
-    return file.getvalue()
-
-
-def wav_file(pcm, rate=SAMPLE_RATE, n_channels=1, format_tag=1):
-    frame = 2 * n_channels
-    fmt = struct.pack("<HHIIHH", format_tag, n_channels, rate, rate * frame % 2**32, frame, 16)
-    chunks = b"WAVEfmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", len(pcm)) + pcm
-    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
 def whole(file):
@@ -203,9 +96,11 @@ def test_slices_of_a_lossy_file_have_its_length_and_nearly_its_samples(name):
 @pytest.mark.parametrize("name", ["wav_44k_stereo", "flac_16k", "mp3_44k_stereo", "opus", "m4a"])
 def test_a_slice_found_by_a_seek_is_the_slice_found_by_reading_all_before_it(name):
     cursor = decode_audio(clip(name), max_s=6).cursor_at(5.5)
-    view, n_samples = memoryview(clip(name)), SAMPLE_RATE // 2
-    sought = fill_slice(view, cursor, n_samples, audio_container.seek_packets)
-    read = fill_slice(view, cursor, n_samples, audio_container.skip_packets).build().samples
+    view, n_samples, deadline = memoryview(clip(name)), SAMPLE_RATE // 2, Deadline(60)
+    sought = fill_slice(view, cursor, n_samples, audio_container.seek_packets, deadline)
+    read = (
+        fill_slice(view, cursor, n_samples, audio_container.skip_packets, deadline).build().samples
+    )
     assert sought.is_full and sought.is_sound  # so decode_audio believes it
     assert np.std(sought.build().samples.astype(float) - read) <= (0 if name in LOSSLESS else 30)
 
@@ -380,13 +275,6 @@ def test_a_slice_shorter_than_a_sample_is_refused():
         decode_audio(clip("wav_16k"), max_s=0)
 
 
-def png():
-    file = io.BytesIO()
-    with av.open(file, "w", format="image2pipe") as container:
-        mux_video(container, add_video(container, "png", "rgb24"))
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     "file",
     [
@@ -421,43 +309,6 @@ def test_a_header_with_an_impossible_rate_or_channel_count_is_invalid(rate, n_ch
         decode_audio(wav_file(bytes(130 * 4000), rate, n_channels), max_s=1)
 
 
-PLAYLISTS = {
-    "ffconcat": "ffconcat version 1.0\nfile {path}\n",
-    "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{path}\n#EXT-X-ENDLIST\n",
-    "m3u8_url": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{path}\n#EXT-X-ENDLIST\n",
-    "m3u8_data": "#EXTM3U\n#EXTINF:10,\ndata:audio/wav;base64,{base64}\n#EXT-X-ENDLIST\n",
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
-    "m=audio 5004 RTP/AVP 0\n",
-    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
-    '<AdaptationSet mimeType="audio/wav"><Representation id="1"><BaseURL>{path}</BaseURL>'
-    "</Representation></AdaptationSet></Period></MPD>",
-    "asx": "[Reference]\nRef1=file://{path}\n",
-}
-
-
-@pytest.mark.parametrize("kind", PLAYLISTS)
-def test_a_playlist_that_names_a_local_file_is_refused_at_once(kind, tmp_path):
-    secret = tmp_path / "secret.wav"
-    secret.write_bytes(clip("wav_16k"))
-    encoded = base64.b64encode(clip("wav_16k")).decode()
-    playlist = PLAYLISTS[kind].format(path=secret, base64=encoded).encode()
-    began_s = time.monotonic()
-    with pytest.raises(InvalidAudioError):
-        decode_audio(playlist, max_s=60)
-    assert time.monotonic() - began_s < 1
-
-
-def test_a_demuxer_that_opens_other_files_cannot_even_where_it_is_allowed(tmp_path):
-    secret = tmp_path / "secret.wav"
-    secret.write_bytes(clip("wav_16k"))
-    playlist = f"ffconcat version 1.0\nfile {secret}\n".encode()
-    with av.open(io.BytesIO(playlist), format="concat", options={"safe": "0"}) as container:
-        assert container.streams.audio  # the attack, had nothing been refused
-    options = audio_container.OPEN_OPTIONS | {"safe": "0", "format_whitelist": "concat,wav"}
-    with pytest.raises(av.FFmpegError):
-        av.open(io.BytesIO(playlist), format="concat", options=options)
-
-
 def test_every_demuxer_allowed_exists():
     aliases = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}
     for name in audio_container.DEMUXERS:
@@ -476,10 +327,6 @@ def test_decoding_a_large_upload_does_not_copy_it():
     assert peak_bytes < 2_000_000
 
 
-class PacketList(list):
-    mux = list.extend
-
-
 def hour_of_opus():
     """The packets of one minute, sixty times."""
     file, minute = io.BytesIO(), PacketList()
@@ -495,20 +342,6 @@ def hour_of_opus():
             packet.duration = 960
             container.mux(packet)
     return file.getvalue()
-
-
-def peak_rss_bytes_of(function):
-    """How far the resident memory rises above where it is now; FFmpeg's own is in it."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # resets VmHWM: man 5 proc
-    before = status_bytes("VmRSS")
-    function()
-    return status_bytes("VmHWM") - before
-
-
-def status_bytes(key):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
 
 
 def test_a_slice_of_a_long_file_takes_the_memory_of_a_slice():

@@ -20,6 +20,8 @@ EXAMPLES = [
     errors.EmptyFileError(),
     errors.NoAudioStreamError(),
     errors.AudioTooShortError(),
+    errors.AudioTooLongError(3600.0),
+    errors.DecodeTimeoutError(30.0),
     errors.UnprocessableAudioError(),
     errors.UploadTimeoutError(30.0),
     errors.QueueFullError(),

@@ -148,6 +148,14 @@ def test_log_probabilities_are_for_greedy_search() -> None:
     assert caught.value.param == "include"
 
 
+def test_of_a_prompt_of_megabytes_its_end_travels_and_of_hotwords_their_start() -> None:
+    text = "first " + "word " * 200_000 + "last"
+    made = pipeline.decode_options(TranscriptionRequest(prompt=text, hotwords=text), MODEL, MANY)
+    assert made.prompt and made.prompt.endswith("last")
+    assert made.hotwords and made.hotwords.startswith("first")
+    assert len(pickle.dumps(made)) < 100_000
+
+
 def test_a_profile_can_decode_timestamps_for_every_request() -> None:
     always = MODEL.model_copy(update={"timestamps": "always"})
     plain, none = TranscriptionRequest(), TranscriptionRequest(without_timestamps=True)

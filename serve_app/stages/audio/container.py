@@ -6,6 +6,7 @@ anything else. Called by `decode`.
 
 from __future__ import annotations  # PyAV's Packet is generic in its stubs only
 
+import contextlib
 import errno
 import io
 import itertools
@@ -19,6 +20,7 @@ from av.stream import Discard
 
 from serve_app.domain import DecodeAnchor
 from serve_app.errors import InvalidAudioError, NoAudioStreamError
+from serve_app.stages.audio.limits import Deadline
 
 # FFmpeg's demuxers that may read an upload: each takes audio from this file alone. Demuxers left
 # out on purpose open other files and addresses (concat, hls, dash, sdp, image2, webm_dash_manifest)
@@ -31,11 +33,22 @@ DEMUXERS = (
     *("avi", "flv", "asf", "mpeg", "mpegts"),  # "asf" is also wma and wmv; "mpeg" is vob too
 )
 
+
+def _audio_decoders() -> Iterator[str]:
+    for name in av.codecs_available:
+        with contextlib.suppress(ValueError):  # an encoder without a decoder
+            if (codec := av.Codec(name, "r")).type == "audio":
+                yield codec.name
+
+
 OPEN_OPTIONS = {
     "format_whitelist": ",".join(DEMUXERS),
     # No protocol has this name: whatever a demuxer wants to open beside the upload is refused.
     # PyAV's `io_open` would not do: the concat demuxer opens its entries past it.
     "protocol_whitelist": "none",
+    # Decoders of pictures are kept from hostile bytes; to find out about a track, FFmpeg would
+    # decode some of it. This also opens an H.264 video of 3 MB in 1.1 ms instead of 8.7.
+    "codec_whitelist": ",".join(sorted(set(_audio_decoders()))),
     # FFmpeg looks for DTS and MP3 in 16-bit WAV packets, 2500 by default: 12 ms per open at 48 kHz.
     "max_probe_packets": "4",
 }
@@ -51,12 +64,15 @@ Packets = Iterator[tuple[int, "Packet[AudioStream]"]]
 class _Reader:
     """A seekable file over the upload's memory, which is never copied whole."""
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, deadline: Deadline) -> None:
         self._view = view
+        self._deadline = deadline
         self._offset = 0
 
     def read(self, n_bytes: int) -> bytes:
-        """Return up to `n_bytes` from here; none at the end."""
+        """Return up to `n_bytes` from here; none at the end, which comes when the time is up."""
+        if self._deadline.is_over:
+            return b""
         piece = bytes(self._view[self._offset : self._offset + n_bytes])
         self._offset += len(piece)
         return piece
@@ -74,17 +90,17 @@ class _Reader:
         return self._offset
 
 
-def open_container(view: memoryview) -> InputContainer:
+def open_container(view: memoryview, deadline: Deadline) -> InputContainer:
     """Open the file; the container is known from its bytes, as a reader has no name.
 
     Closing it is all the cleaning up needed: 3000 decodes with the garbage collector off leave
     the process's memory as it was (PyAV 18.1), unlike in SYSTRAN/faster-whisper#390.
 
     Raises:
-        av.FFmpegError: no demuxer of `DEMUXERS` knows the file.
+        av.FFmpegError: no demuxer of `DEMUXERS` knows the file, or the time is up.
     """
     return av.open(
-        _Reader(view),
+        _Reader(view, deadline),
         mode="r",
         metadata_errors="ignore",
         options=OPEN_OPTIONS,
@@ -114,17 +130,21 @@ def audio_stream(container: InputContainer) -> AudioStream:
     return best
 
 
-def skip_packets(container: InputContainer, stream: AudioStream, target: DecodeAnchor) -> Packets:
+def skip_packets(
+    container: InputContainer, stream: AudioStream, target: DecodeAnchor, deadline: Deadline
+) -> Packets:
     """Yield the packets from `target` on, having read all before it.
 
     Earlier packets that set up the decoder are yielded too.
     """
-    for index, packet in _read_packets(container, stream):
+    for index, packet in _read_packets(container, stream, deadline):
         if index >= target.packet or sets_up_decoder(packet):
             yield index, packet
 
 
-def seek_packets(container: InputContainer, stream: AudioStream, target: DecodeAnchor) -> Packets:
+def seek_packets(
+    container: InputContainer, stream: AudioStream, target: DecodeAnchor, deadline: Deadline
+) -> Packets:
     """Yield the packets from `target` on, found by a seek; none where the seek misses it.
 
     Reading a packet costs a quarter of decoding it, so without this the last slice of a long file
@@ -141,7 +161,7 @@ def seek_packets(container: InputContainer, stream: AudioStream, target: DecodeA
             container.seek(seek_pts, stream=stream)
         except av.FFmpegError:
             return
-        packets = (packet for _, packet in _read_packets(container, stream))
+        packets = (packet for _, packet in _read_packets(container, stream, deadline))
         for packet in itertools.islice(packets, _MAX_SEEK_PACKETS):
             if packet_identity(packet) == target.identity:
                 yield from enumerate(itertools.chain([packet], packets), start=target.packet)
@@ -162,14 +182,16 @@ def sets_up_decoder(packet: Packet[AudioStream]) -> bool:
     return packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change")
 
 
-def _read_packets(container: InputContainer, stream: AudioStream) -> Packets:
+def _read_packets(container: InputContainer, stream: AudioStream, deadline: Deadline) -> Packets:
     """Yield the track's packets from where the container is; go on after an unreadable one."""
     index = 0
     for _ in range(_MAX_READ_ERRORS):
         try:
             for packet in container.demux(stream):
+                deadline.check()
                 yield index, packet
                 index += 1
+            deadline.check()  # else it is not the file that ended
             return
         except av.FFmpegError:
             continue  # PyAV's generator is spent, FFmpeg is not: the next one reads on

@@ -9,8 +9,20 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from serve_app.domain import SAMPLE_RATE, DecodeAnchor, DecodeCursor, DecodedSlice
-from serve_app.errors import AudioTooShortError, EmptyFileError, InvalidAudioError
+from serve_app.domain import (
+    NO_LIMITS,
+    SAMPLE_RATE,
+    DecodeAnchor,
+    DecodeCursor,
+    DecodedSlice,
+    DecodeLimits,
+)
+from serve_app.errors import (
+    AudioTooLongError,
+    AudioTooShortError,
+    EmptyFileError,
+    InvalidAudioError,
+)
 from serve_app.stages.audio.container import (
     Packets,
     audio_stream,
@@ -18,9 +30,12 @@ from serve_app.stages.audio.container import (
     seek_packets,
     skip_packets,
 )
+from serve_app.stages.audio.limits import Deadline
 from serve_app.stages.audio.slices import SliceBuilder
 
 MIN_AUDIO_S = 0.1  # OpenAI's API refuses shorter files
+
+Find = Callable[[InputContainer, AudioStream, DecodeAnchor, Deadline], Packets]
 
 
 def decode_audio(
@@ -28,6 +43,7 @@ def decode_audio(
     cursor: DecodeCursor | None = None,
     *,
     max_s: float,
+    limits: DecodeLimits = NO_LIMITS,
 ) -> DecodedSlice:
     """Decode up to `max_s` seconds of a file's audio, from `cursor` on.
 
@@ -40,12 +56,15 @@ def decode_audio(
         data: the whole file, in any container named in `container.DEMUXERS`; it is not copied.
         cursor: from the previous slice's `cursor_at`; None is the start.
         max_s: the longest slice wanted, in seconds.
+        limits: what the file may cost.
 
     Raises:
         EmptyFileError: there are no bytes.
         InvalidAudioError: the bytes are not audio that can be decoded.
         NoAudioStreamError: there is no audio track.
         AudioTooShortError: the whole file is shorter than MIN_AUDIO_S.
+        AudioTooLongError: the file up to this slice's end is longer than `limits` allow.
+        DecodeTimeoutError: the slice took longer than `limits` allow.
         ValueError: `max_s` is less than one sample.
     """
     n_max = round(max_s * SAMPLE_RATE)
@@ -54,9 +73,12 @@ def decode_audio(
     view = memoryview(data.data if isinstance(data, np.ndarray) else data)
     if not view.nbytes:
         raise EmptyFileError()
-    with _invalid_audio():
-        builder = _decode_slice(view.cast("B"), cursor or DecodeCursor(), n_max)
+    deadline = Deadline(limits.timeout_s)
+    with _invalid_audio(deadline):
+        builder = _decode_slice(view.cast("B"), cursor or DecodeCursor(), n_max, deadline)
     decoded = builder.build()
+    if decoded.end_s > limits.max_audio_s:
+        raise AudioTooLongError(limits.max_audio_s)
     if decoded.is_last and decoded.end_s < MIN_AUDIO_S:
         if builder.n_bad_packets and not len(decoded.samples):
             raise InvalidAudioError()
@@ -70,8 +92,8 @@ def to_float32(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _invalid_audio() -> Iterator[None]:
-    """Turn whatever PyAV raises for a bad file into InvalidAudioError.
+def _invalid_audio(deadline: Deadline) -> Iterator[None]:
+    """Turn whatever PyAV raises for a bad file into InvalidAudioError, in time.
 
     Beside FFmpeg's errors PyAV 18.1 raises ValueError, LookupError and RuntimeError where its own
     checks fail: a codec without a decoder, a track that appears late, a layout without a name.
@@ -80,30 +102,31 @@ def _invalid_audio() -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, ValueError, LookupError, RuntimeError, MemoryError) as error:
+        deadline.check()
         raise InvalidAudioError() from error
 
 
-def _decode_slice(view: memoryview, cursor: DecodeCursor, n_max: int) -> SliceBuilder:
+def _decode_slice(
+    view: memoryview, cursor: DecodeCursor, n_max: int, deadline: Deadline
+) -> SliceBuilder:
     """Decode one slice, by a seek where that can be trusted, else by reading all before it.
 
     After a seek the packets are believed only in a sound file, and the end of the file never:
     there FFmpeg ends at the first link of a chained ogg, say.
     """
     if cursor.warmup.identity and cursor.anchor.identity:
-        builder = fill_slice(view, cursor, n_max, seek_packets)
+        builder = fill_slice(view, cursor, n_max, seek_packets, deadline)
         if builder.is_full and builder.is_sound:
             return builder
-    return fill_slice(view, cursor, n_max, skip_packets)
+    return fill_slice(view, cursor, n_max, skip_packets, deadline)
 
 
 def fill_slice(
-    view: memoryview,
-    cursor: DecodeCursor,
-    n_max: int,
-    find: Callable[[InputContainer, AudioStream, DecodeAnchor], Packets],
+    view: memoryview, cursor: DecodeCursor, n_max: int, find: Find, deadline: Deadline
 ) -> SliceBuilder:
     """Decode the packets that `find` yields from the cursor's warm-up on, into a new slice."""
     builder = SliceBuilder(cursor, n_max)
-    with open_container(view) as container:
-        builder.fill(find(container, audio_stream(container), cursor.warmup))
+    with open_container(view, deadline) as container:
+        deadline.check()  # else what was not read looks as if it were not there
+        builder.fill(find(container, audio_stream(container), cursor.warmup, deadline))
     return builder

@@ -19,6 +19,7 @@ from serve_app.stages.audio.container import packet_identity
 # one that claims 1 Hz turns a kilobyte into hours. 768 kHz is the highest rate in use.
 _MIN_RATE, _MAX_RATE = 1_000, 768_000
 _MAX_CHANNELS = 64  # libswresample's SWR_CH_MAX
+_MAX_SAMPLES_PER_S = 8 * _MAX_RATE  # of all channels: a second lies in memory a few times over
 
 # The resampler's filter spans 32 input samples (at rates below ours) or 32 output samples: at
 # _MIN_RATE that is 512 of ours. Output this far from its start no longer depends on the start.
@@ -32,7 +33,11 @@ def format_of(frame: AudioFrame) -> tuple[int, str, str]:
         ValueError: the frame's rate or number of channels is not one that is resampled.
     """
     rate, n_channels = frame.sample_rate, frame.layout.nb_channels
-    if not _MIN_RATE <= rate <= _MAX_RATE or not 1 <= n_channels <= _MAX_CHANNELS:
+    if (
+        not _MIN_RATE <= rate <= _MAX_RATE
+        or not 1 <= n_channels <= _MAX_CHANNELS
+        or rate * n_channels > _MAX_SAMPLES_PER_S
+    ):
         raise ValueError(f"{n_channels} channels at {rate} Hz")
     return rate, frame.format.name, frame.layout.name
 

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.models import locate_model
 from serve_app.pipeline import transcribe_batch, whole_chunk
@@ -51,9 +53,25 @@ def test_a_prompt_stands_before_the_transcript_and_changes_the_model_s_view(
 def test_special_tokens_typed_into_a_prompt_are_text(engine: WhisperEngine) -> None:
     typed = DecodeOptions(prompt="<|startoftranscript|><|translate|>")
     tokenizer = engine._tokenizer("en")
-    prompt = engine._prompt(typed, tokenizer)
+    prompt = engine._prompt(typed, "en")
     assert prompt.count(tokenizer.sot) == 1
     assert tokenizer.translate not in prompt
+
+
+@pytest.mark.parametrize("field", ["prompt", "hotwords"])
+def test_no_special_token_of_the_vocabulary_can_be_typed(engine: WhisperEngine, field: str) -> None:
+    tokenizer = engine._tokenizer()
+    vocabulary = engine._whisper.hf_tokenizer.get_vocab()
+    specials = [word for word in vocabulary if word.startswith("<|")]
+    assert len(specials) > 1500  # languages, tasks and timestamps
+    for word in specials:
+        typed = DecodeOptions(**{field: f"x{word} {word}"})
+        prompt = engine._prompt(typed, "en")
+        before = prompt[: prompt.index(tokenizer.sot)]
+        assert before[0] == tokenizer.sot_prev
+        assert word in tokenizer.tokenizer.decode(before[1:], skip_special_tokens=True)
+        assert max(before[1:]) < tokenizer.eot  # nothing but text
+        assert prompt[len(before) :] == engine._prompt(DecodeOptions(), "en")
 
 
 def test_a_long_prompt_is_cut_to_what_fits_keeping_its_end(engine: WhisperEngine) -> None:
