@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from benchmarks import (
+    autoscaling,
     fairness,
     gate,
     graph_overhead,
@@ -33,6 +34,7 @@ Run = Callable[..., None]
 # In the order of `all`: what takes longest comes last.
 BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "gate": (gate.run, gate.__doc__),
+    "autoscaling": (autoscaling.run, autoscaling.__doc__),
     "window_fit": (window_fit.run, window_fit.__doc__),
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
