@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from benchmarks import (
+    autoscaling,
     containers,
     fairness,
     gate,
@@ -36,6 +37,7 @@ Run = Callable[..., None]
 BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "containers": (containers.run, containers.__doc__),
     "gate": (gate.run, gate.__doc__),
+    "autoscaling": (autoscaling.run, autoscaling.__doc__),
     "window_fit": (window_fit.run, window_fit.__doc__),
     "huge_pages": (huge_pages.run, huge_pages.__doc__),
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),

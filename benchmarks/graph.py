@@ -3,7 +3,7 @@
 import logging
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import ray
 import requests
 from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
 from serve_app.app import app
 from serve_app.settings import AppSettings, TranscriberUserConfig
@@ -95,6 +97,27 @@ def running_graph(args: Mapping[str, Any]) -> Iterator[Graph]:
                 raise TimeoutError(f"the graph was not ready after {READY_LIMIT_S} s")
             time.sleep(0.2)
         yield Graph(url=url, settings=settings)
+
+
+def deploy(args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]]) -> None:
+    """Deploy the app from a Serve config, as `serve deploy` does, and wait until it runs.
+
+    Args:
+        args: `AppSettings`.
+        deployments: Ray's options, by deployment; `serve.run` would take none.
+    """
+    application = {
+        "name": APP,
+        "route_prefix": "/",
+        "import_path": "serve_app.app:app",
+        "args": args,
+        "deployments": deployments,
+    }
+    schema = ServeDeploySchema.model_validate({"applications": [application]})
+    client = _get_global_client()
+    if client is None:
+        raise RuntimeError("Serve does not run")
+    client.deploy_apps(schema, _blocking=True)
 
 
 def free_port() -> int:

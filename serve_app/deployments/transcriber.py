@@ -45,22 +45,23 @@ class WhisperTranscriber:
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take new batch settings at once; load the model at start and when its revision changes.
 
-        A later config that is not valid leaves the old one in force.
+        A later config that cannot be used leaves the old one in force.
         """
         try:
             config = TranscriberUserConfig.model_validate(user_config)
             if config.max_batch_size is not None:
                 self._limits(config.max_batch_size).check()
-        except ValueError as error:
+            if self._config is None or config.revision != self._config.revision:
+                self._engine = await asyncio.to_thread(self._load, config.revision)
+                self._fits = None
+        except Exception as error:  # whatever it is: Serve would stop this replica, which works
             if self._config is None:
                 raise
             logger.error(
-                "%s: the new user_config is not valid, keeping the old: %s", self._model.name, error
+                "%s: the new user_config cannot be used, keeping the old: %s",
+                *(self._model.name, error),
             )
             return
-        if self._config is None or config.revision != self._config.revision:
-            self._engine = await asyncio.to_thread(self._load, config.revision)
-            self._fits = None
         self._config = config
         self._apply(config)
 

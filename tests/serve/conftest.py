@@ -9,7 +9,9 @@ import pytest
 import ray
 import requests
 from ray import serve
+from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ServeDeploySchema
 
 from serve_app.app import app
 from serve_app.scheduler import GateStats
@@ -49,6 +51,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def deploy(application: dict[str, Any]) -> None:
+    """Deploy from a config, as `serve deploy` does: `serve.run` would restart the replicas."""
+    schema = ServeDeploySchema.model_validate({"applications": [application]})
+    _get_global_client().deploy_apps(schema, _blocking=True)
 
 
 @pytest.fixture(scope="session")

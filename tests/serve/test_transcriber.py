@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 from ray import serve
-from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ServeDeploySchema
 
 from serve_app.deployments import WhisperTranscriber
 from serve_app.domain import ChunkJob, ChunkTranscript
 from serve_app.scheduler import GateStats
 from serve_app.settings import EMBEDDED, ModelSettings
 from tests.fakes import EchoEngine, job
-from tests.serve.conftest import TIMEOUT_S, Graph
+from tests.serve.conftest import TIMEOUT_S, Graph, deploy
 
 MODEL = ModelSettings(name="fake", source=EMBEDDED, device="cpu")
 
@@ -41,23 +39,22 @@ class SmallTranscriber(WhisperTranscriber):
         return SmallDevice(batch_s=0.02)
 
 
-# What `serve deploy` builds: see `deploy`.
+# What `serve deploy` builds: see `configure`.
 app = serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.1})(
     SmallTranscriber
 ).bind(MODEL)
 
 
-def deploy(user_config: dict[str, Any]) -> DeploymentHandle[Any]:
-    """Deploy from a config, as `serve deploy` does: `serve.run` would restart the replica."""
+def configure(user_config: dict[str, Any]) -> DeploymentHandle[Any]:
     deployment = {"name": "SmallTranscriber", "user_config": user_config}
-    application = {
-        "name": "transcriber",
-        "route_prefix": None,
-        "import_path": "tests.serve.test_transcriber:app",
-        "deployments": [deployment],
-    }
-    schema = ServeDeploySchema.model_validate({"applications": [application]})
-    _get_global_client().deploy_apps(schema, _blocking=True)
+    deploy(
+        {
+            "name": "transcriber",
+            "route_prefix": None,
+            "import_path": "tests.serve.test_transcriber:app",
+            "deployments": [deployment],
+        }
+    )
     return serve.get_app_handle("transcriber")
 
 
@@ -73,7 +70,7 @@ def answers(handle: DeploymentHandle[Any], values: Sequence[int]) -> list[str]:
 
 @pytest.fixture
 def handle(graph: Graph) -> Any:
-    yield deploy({"max_batch_size": 16})
+    yield configure({"max_batch_size": 16})
     serve.delete("transcriber")
 
 
@@ -91,7 +88,7 @@ def test_new_batch_settings_reach_a_live_replica_without_a_restart(
 ) -> None:
     answers(handle, range(2))
     before = stats_of(handle)
-    deploy({"max_batch_size": 8, "batch_wait_timeout_s": 0.05})
+    configure({"max_batch_size": 8, "batch_wait_timeout_s": 0.05})
     after = stats_of(handle)
     assert (before.max_batch_size, after.max_batch_size) == (16, 8)
     assert after.n_jobs == before.n_jobs == 2  # the same replica, with its counters
@@ -101,5 +98,5 @@ def test_settings_that_are_not_valid_leave_the_old_ones_in_force(
     handle: DeploymentHandle[Any],
 ) -> None:
     for bad in ({"max_batch_size": 65}, {"max_batch_size": 0}, {"batch_size": 4}):
-        deploy(bad)
+        configure(bad)
         assert stats_of(handle).max_batch_size == 16
