@@ -9,7 +9,12 @@ from ray import serve
 from ray.serve import Application
 
 from serve_app.deployments import AudioPreprocessor, Ingress, WhisperTranscriber
-from serve_app.settings import AppSettings, ModelSettings, TranscriberUserConfig
+from serve_app.settings import (
+    MAX_ONGOING_CHUNKS,
+    AppSettings,
+    ModelSettings,
+    TranscriberUserConfig,
+)
 
 # A replica that hangs or is cut off is replaced after three failed checks, about 15 s; with Serve's
 # own numbers it takes up to two minutes.
@@ -25,7 +30,7 @@ _preprocessor = _deployment(max_ongoing_requests=64, ray_actor_options={"num_cpu
 # What does not run yet waits in the gate, in the fair order. Several files must fit with all their
 # chunks under way (`max_chunks_in_flight` each): where one alone fills the replica, a short request
 # waits in Serve's router instead, which knows no turns.
-_transcriber = _deployment(max_ongoing_requests=512)(WhisperTranscriber)
+_transcriber = _deployment(max_ongoing_requests=MAX_ONGOING_CHUNKS)(WhisperTranscriber)
 
 # CTranslate2 allocates its activations anew for each layer. On huge pages, which glibc (2.35 and
 # later) asks for only when told, batches cost less core time: `benchmarks huge_pages`. It is read

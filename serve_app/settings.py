@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, DecodeLimits, VadOptions
 
 EMBEDDED = "embedded"  # the source that names the demo model inside this package
+MAX_ONGOING_CHUNKS = 512  # in a WhisperTranscriber at once, where a profile names no limit
 
 PositiveInt = Annotated[int, Field(gt=0)]
 

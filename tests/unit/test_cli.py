@@ -1,36 +1,93 @@
+import os
 import socket
-from pathlib import Path
+import subprocess
+import sys
 
-import click
 import pytest
-from click.testing import CliRunner
+import yaml
+from click.testing import CliRunner, Result
 
-from serve_app.cli import main, profile_path
+from serve_app.cli import main
+from tests.environment_examples import TURBO, look_up
 
-
-def test_a_profile_is_found_by_name_and_by_path(tmp_path: Path) -> None:
-    assert profile_path("demo").name == "demo.yaml"
-    own = tmp_path / "own.yaml"
-    own.touch()
-    assert profile_path(str(own)) == own
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "RAY_ADDRESS": ""}
 
 
-def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(click.BadParameter, match="demo"):
-        profile_path("turbo-deluxe")
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(main, words, env=environment)
 
 
 def test_a_port_in_use_is_told_with_the_remedy() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        answer = CliRunner().invoke(main, ["demo", "--port", str(taken.getsockname()[1])])
+        answer = run("demo", "--port", str(taken.getsockname()[1]))
     assert answer.exit_code == 1
     assert "in use" in answer.output
     assert "--port" in answer.output
 
 
 def test_help_names_the_commands() -> None:
-    output = CliRunner().invoke(main, ["--help"]).output
-    assert "serve" in output
-    assert "demo" in output
+    output = run("--help").output
+    for command in ("serve", "demo", "config"):
+        assert command in output
+
+
+def test_config_prints_a_complete_config_and_nothing_else() -> None:
+    answer = run(
+        *("config", "turbo", "--overlay", "vram-saver", "--overlay", "ultra-low-latency"),
+        *("--accelerator", "H100", "--port", "9000", "--set", "args.models.beam_size=2"),
+        WHISPER__BATCH_SIZE="64",
+        LOG_LEVEL="warning",
+        ENABLE_UI="true",
+    )
+    config = yaml.safe_load(answer.stdout)
+    assert look_up(config, f"{TURBO}.user_config.max_batch_size") == 64
+    assert look_up(config, f"{TURBO}.user_config.batch_wait_timeout_s") == 0.01
+    assert look_up(config, f"{TURBO}.ray_actor_options.accelerator_type") == "H100"
+    assert look_up(config, "args.models.0.compute_type") == "int8_float16"
+    assert look_up(config, "args.models.0.beam_size") == 2
+    assert look_up(config, "http_options.port") == 9000
+    assert look_up(config, "logging_config.log_level") == "WARNING"
+    assert answer.stderr.startswith("Note: ENABLE_UI changes nothing")
+
+
+def test_what_a_config_cannot_say_is_noted() -> None:
+    answer = run("config", "turbo", WHISPER__DEVICE_INDEX="0", CUDA_VISIBLE_DEVICES="5,6")
+    assert "CUDA_VISIBLE_DEVICES=5;" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "config"])
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("turbo-deluxe",), "No profile"),
+        (("turbo", "--overlay", "fast"), "No overlay"),
+        (("turbo", "--set", "args.x=1"), "args: x"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(command: str, words: tuple[str, ...], reason: str) -> None:
+    answer = run(command, *words)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"Error: {reason}")
+    assert answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "config"])
+def test_a_misspelled_variable_is_told_in_one_line(command: str) -> None:
+    answer = run(command, "turbo", WHISPER__BATCHSIZE="3")
+    assert answer.exit_code == 1
+    assert answer.stderr.count("\n") == 1
+    assert "WHISPER__BATCH_SIZE" in answer.stderr
+
+
+def test_without_a_gpu_a_profile_that_needs_one_ends_in_one_line() -> None:
+    command = [sys.executable, "-c", "from serve_app.cli import main; main()", "serve", "turbo"]
+    answer = subprocess.run(
+        command, env={**os.environ, **NO_GPU}, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        "Error: turbo needs 1 GPU, and here is none. "
+        "To run it on the CPU: serve-app serve turbo --device cpu\n"
+    )

@@ -1,0 +1,23 @@
+"""The `serve-app` command: one file for each of its commands.
+
+`serve` and `config` render a profile with overlays, the environment and options (`options.py`), the
+one place that reads `WHISPER__*` names; `demo` shows the embedded model working. `graph.py` runs
+what was rendered.
+"""
+
+import click
+
+from serve_app.cli.config import config
+from serve_app.cli.demo import demo
+from serve_app.cli.serve import serve
+
+
+@click.group()
+@click.version_option(package_name="serve_app")
+def main() -> None:
+    """Whisper speech-to-text on Ray Serve."""
+
+
+main.add_command(serve)
+main.add_command(demo)
+main.add_command(config)

@@ -1,0 +1,119 @@
+"""A graph that runs in a process of its own, as long as the command needs it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import requests
+import yaml
+
+from serve_app.profiles import Rendered
+
+# `serve run`, which stops the graph on SIGINT; a shell's background jobs start with that ignored.
+_SERVE_RUN = """
+import signal, sys
+from ray.serve.scripts import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli(["run", sys.argv[1]])
+"""
+
+START_TIMEOUT_S = 600.0  # a first start may download a model
+STOP_TIMEOUT_S = 30.0
+
+
+@contextmanager
+def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run `serve run` on a config; yield its process once it is ready; stop it on leaving.
+
+    Args:
+        rendered: the config, and where it listens.
+        shows_log: pass the graph's log on to stderr, instead of its end where the start fails.
+
+    Raises:
+        click.ClickException: the port is taken, or the graph does not get ready.
+    """
+    _check_port(rendered.url)
+    with tempfile.TemporaryDirectory(prefix="serve-app-") as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(rendered.config))
+        log = Path(folder) / "log.txt"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE_RUN, str(path)],
+                stdout=sys.stderr if shows_log else file,
+                stderr=sys.stderr if shows_log else subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches it through us alone, and once
+                env={**os.environ, **rendered.environment},
+            )
+        try:
+            _wait_until_ready(rendered.url, process, log)
+            yield process
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    began_s = time.monotonic()
+    state = ""
+    while (elapsed_s := time.monotonic() - began_s) < START_TIMEOUT_S:
+        if process.poll() is not None:
+            raise click.ClickException(f"The graph did not start.\n{_tail(log)}".rstrip())
+        ready, now = _readiness(url)
+        if ready:
+            click.echo(f"[{elapsed_s:5.1f} s] ready")
+            return
+        if now != state:
+            state = now
+            click.echo(f"[{elapsed_s:5.1f} s] starting {state}")
+        time.sleep(0.5)
+    raise click.ClickException(f"Not ready after {START_TIMEOUT_S:.0f} s.\n{_tail(log)}".rstrip())
+
+
+def _tail(log: Path) -> str:
+    return log.read_text()[-4000:]
+
+
+def _readiness(url: str) -> tuple[bool, str]:
+    """Return whether the graph is ready and, where it is not, what it waits for."""
+    try:
+        answer = requests.get(f"{url}/ready", timeout=5)
+    except requests.Timeout:
+        return False, "Ingress"
+    except requests.RequestException:
+        return False, "Ray and Serve"
+    if answer.ok:
+        return True, ""
+    try:
+        return False, ", ".join(answer.json()["waiting_for"])
+    except (ValueError, KeyError, TypeError):  # Serve answers in text before the Ingress is up
+        return False, "Ingress"
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End what `running` started, the way Ctrl-C would."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _check_port(url: str) -> None:
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=2).close()
+    except OSError:
+        return  # nobody listens
+    raise click.ClickException(
+        f"Port {address.port} on {address.hostname} is in use. Choose one with --port."
+    )

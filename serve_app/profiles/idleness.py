@@ -1,0 +1,59 @@
+"""When a model is loaded and when it is unloaded, in the terms of Serve's autoscaler."""
+
+from collections.abc import Callable
+
+from serve_app.profiles.files import Config
+from serve_app.profiles.merging import transcribers
+
+# Serve has no "never": a model that is started by a request stays for ten years.
+NEVER_S = 10 * 365 * 24 * 3600
+# How soon idleness is seen where a profile did not scale before; Serve's own are 10 and 30 s.
+SOON = {"metrics_interval_s": 1, "look_back_period_s": 5}
+
+
+def unload_after(idle_s: int, config: Config) -> Config:
+    """Return the overlay that unloads every model after that many idle seconds.
+
+    -1 unloads none: a model that is loaded at the start stays, and one that waits for its first
+    request stays from then on. 0 unloads a model as soon as Serve sees it idle.
+    """
+
+    def change(scaling: Config) -> Config:
+        if idle_s < 0:
+            return {} if scaling["min_replicas"] else {"downscale_to_zero_delay_s": NEVER_S}
+        unloads = {"min_replicas": 0, "downscale_to_zero_delay_s": idle_s}
+        n_at_start = _n_at_start(scaling)
+        return {**unloads, "initial_replicas": n_at_start} if n_at_start else unloads
+
+    return _for_each(config, change)
+
+
+def preload(at_start: bool, config: Config) -> Config:
+    """Return the overlay that loads every model at the start, or at its first request."""
+
+    def change(scaling: Config) -> Config:
+        if at_start:
+            # Only where needed: Serve goes back to this number whenever the config changes.
+            return {} if _n_at_start(scaling) else {"initial_replicas": 1}
+        lazy = {"min_replicas": 0, "initial_replicas": 0}
+        if scaling["min_replicas"]:  # it was never to be unloaded
+            lazy["downscale_to_zero_delay_s"] = NEVER_S
+        return lazy
+
+    return _for_each(config, change)
+
+
+def _n_at_start(scaling: Config) -> int:
+    initial = scaling.get("initial_replicas")
+    return int(scaling["min_replicas"] if initial is None else initial)
+
+
+def _for_each(config: Config, change: Callable[[Config], Config]) -> Config:
+    overlays = {}
+    for _, options in transcribers(config):
+        # Serve's defaults: one replica, all the time.
+        own = options.get("autoscaling_config") or {}
+        changed = change({"min_replicas": 1, **own})
+        if changed:
+            overlays[options["name"]] = {"autoscaling_config": {**({} if own else SOON), **changed}}
+    return {"deployments": overlays}
