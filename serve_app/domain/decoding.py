@@ -54,6 +54,7 @@ class ChunkTranscript:
     no_speech_prob: float
     segments: tuple[Segment, ...] = ()  # times are in the chunk
     n_attempts: int = 1
+    batch_fill: float = 1.0  # of the batch it was decoded in, against the largest in force
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
