@@ -20,7 +20,6 @@ from serve_app.admission import ChunkBudget
 from serve_app.deployments.calls import call, is_up
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.exporters import fetch_pages
-from serve_app.deployments.load import LoadWatch
 from serve_app.deployments.meters import IngressMeters
 from serve_app.domain import (
     Chunk,
@@ -38,6 +37,7 @@ from serve_app.domain import (
 )
 from serve_app.errors import DeadlineExceededError, TranscriptionError
 from serve_app.fan_out import FileTranscription, RunLimits
+from serve_app.load_watch import LoadWatch
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, ModelSettings
 
@@ -68,7 +68,7 @@ class Ingress:
         }
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
-        self._load = LoadWatch(self._meters)
+        self._load = LoadWatch(self._meters.record_load)
         self._watching = asyncio.ensure_future(self._load.watch())
 
     def __serve_build_asgi_app__(self) -> Starlette:

@@ -1,14 +1,13 @@
-"""What the Ingress sees of its requests: where they stand, and what holds them up."""
+"""What the Ingress sees of its requests: where they stand, and what holds them up. Knows no Ray."""
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 from serve_app.bottleneck import Load, Place, describe, find_bottleneck, mean_load
-from serve_app.deployments.meters import IngressMeters
 from serve_app.domain import Chunk, ChunkTranscript
 from serve_app.fan_out import FileTranscription
 
@@ -21,15 +20,29 @@ WINDOW_S = 10.0  # as often as Ray reports
 
 
 class LoadWatch:
-    """Looks again and again at the transcriptions under way; tells meters and log what it saw."""
+    """Looks again and again at the transcriptions under way; tells metrics and log what it saw."""
 
-    def __init__(self, meters: IngressMeters) -> None:
-        self._meters = meters
+    def __init__(
+        self,
+        record: Callable[[Load, Place | None], None],
+        *,
+        sample_s: float = SAMPLE_S,
+        window_s: float = WINDOW_S,
+    ) -> None:
+        """Make one.
+
+        Args:
+            record: told of each window's mean load and its bottleneck.
+            sample_s: from one look to the next.
+            window_s: from one judgement to the next.
+        """
+        self._record = record
+        self._sample_s = sample_s
+        self._n_samples = round(window_s / sample_s)
         self._runs: set[FileTranscription] = set()
         self._fills: list[float] = []  # of the chunks answered since the last sample
         self._samples: list[Load] = []
         self._last: Place | None = None
-        self._late_s = 0.0
 
     @asynccontextmanager
     async def chunks(self, run: FileTranscription) -> AsyncGenerator[AsyncGenerator[Pair]]:
@@ -52,27 +65,27 @@ class LoadWatch:
         """Take samples and judge every window of them, until cancelled."""
         while True:
             began_s = time.monotonic()
-            await asyncio.sleep(SAMPLE_S)
-            self._late_s = time.monotonic() - began_s - SAMPLE_S
-            self._samples.append(self._sample())
-            if len(self._samples) * SAMPLE_S >= WINDOW_S:
+            await asyncio.sleep(self._sample_s)
+            late_s = time.monotonic() - began_s - self._sample_s
+            self._samples.append(self._sample(late_s))
+            if len(self._samples) == self._n_samples:
                 self._judge(mean_load(self._samples))
                 self._samples.clear()
 
-    def _sample(self) -> Load:
+    def _sample(self, late_s: float) -> Load:
         at = Counter(Place.MODEL if run.feeds_model else Place.DECODE for run in self._runs)
         fills, self._fills = self._fills, []
         return Load(
             decode=at[Place.DECODE],
             model=at[Place.MODEL],
-            late_s=self._late_s,
+            late_s=late_s,
             batch_fill=sum(fills) / len(fills) if fills else None,
         )
 
     def _judge(self, load: Load) -> None:
         """Record a window; log where its bottleneck is another than the last one's."""
         place = find_bottleneck(load)
-        self._meters.record_load(load, place)
+        self._record(load, place)
         if place is not self._last:
             before_the_model = place in (Place.INGRESS, Place.DECODE)
             logger.log(logging.WARNING if before_the_model else logging.INFO, describe(place, load))
