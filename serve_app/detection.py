@@ -4,6 +4,7 @@ Slices of the file are pulled one after the other, so that a long one never lies
 The AudioPreprocessor runs `find_speech` on each slice, the Ingress the two loops; knows no Ray.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,8 @@ class SpeechSlice:
     spans: tuple[Span, ...]  # in the caller's audio
     cursor: DecodeCursor | None  # None: the file ends with this slice
     duration_s: float  # of the file up to this slice's end
+    decode_s: float = 0.0  # time spent decoding
+    vad_s: float = 0.0  # time spent finding speech
 
 
 def find_speech(
@@ -55,7 +58,9 @@ def find_speech(
     Raises:
         InvalidAudioError: the bytes are not audio that can be decoded (or one of its kinds).
     """
+    began = time.perf_counter()
     piece = audio.decode_audio(data, cursor, max_s=options.max_slice_s, limits=options.limits)
+    decoded = time.perf_counter()
     request = options.request
     # Padding and the shortest span are for whole spans, which a slice's end may cut: see
     # `collect_speech`.
@@ -72,7 +77,13 @@ def find_speech(
             spans, piece.start_s, piece.end_s, min_silence_s=vad.min_silence_s, onset_s=ONSET_S
         )
         next_cursor = piece.cursor_at(resume_s)
-    return SpeechSlice(spans=tuple(spans), cursor=next_cursor, duration_s=piece.end_s)
+    return SpeechSlice(
+        spans=tuple(spans),
+        cursor=next_cursor,
+        duration_s=piece.end_s,
+        decode_s=decoded - began,
+        vad_s=time.perf_counter() - decoded,
+    )
 
 
 async def collect_speech(

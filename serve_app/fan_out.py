@@ -85,6 +85,11 @@ class FileTranscription:
         finally:
             await self._cancel()
 
+    @property
+    def feeds_model(self) -> bool:
+        """Tell whether a chunk is under way; where none is, the model waits for decoded audio."""
+        return bool(self._running)
+
     def _learn_language(self, transcript: ChunkTranscript) -> None:
         if self._seeks_language and transcript.text:
             self._options = replace(self._options, language=transcript.language)

@@ -219,6 +219,13 @@ def transcribe_batch(
         ]
 
 
+def with_fill(outcome: Outcome, batch_fill: float) -> Outcome:
+    """Return an outcome that says how full its batch was, where it is the chunk's last one."""
+    if isinstance(outcome, ChunkTranscript):
+        return replace(outcome, batch_fill=min(1.0, batch_fill))
+    return outcome
+
+
 def _as_value(error: Exception) -> Exception:
     """Return the error that a job gets in the place of what the engine threw at it alone."""
     if is_out_of_memory(error):

@@ -32,6 +32,14 @@ class GateStats:
     n_running: int = 0  # jobs whose batch has not ended
 
 
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """One batch on its way to a worker."""
+
+    n_owners: int  # distinct requests in it
+    waited_s: tuple[float, ...]  # of each job, since it was submitted
+
+
 @dataclass(eq=False, kw_only=True)
 class _Waiting(Generic[Job, Outcome]):
     """One submitted job."""
@@ -58,7 +66,7 @@ class Gate(Generic[Job, Outcome]):
         owner_of: Callable[[Job], Hashable],
         bucket_of: Callable[[Job], Hashable],
         n_workers: int,
-        on_batch: Callable[[int, int], None] = lambda n_jobs, n_owners: None,
+        on_batch: Callable[[HandedOver], None] = lambda batch: None,
     ) -> None:
         """Make a gate.
 
@@ -68,7 +76,7 @@ class Gate(Generic[Job, Outcome]):
             owner_of: the request a job belongs to.
             bucket_of: what must agree between the jobs of a batch.
             n_workers: batches that may run at the same time.
-            on_batch: told of each batch's jobs and distinct owners when it is handed over.
+            on_batch: told of each batch when it is handed over.
         """
         self._execute = execute
         self._owner_of = owner_of
@@ -212,7 +220,9 @@ class Gate(Generic[Job, Outcome]):
 
     def _count(self, batch: Sequence[_Waiting[Job, Outcome]]) -> None:
         n_owners = len({waiting.owner for waiting in batch})
-        self._on_batch(len(batch), n_owners)
+        now_s = asyncio.get_running_loop().time()
+        waited_s = tuple(now_s - waiting.arrived_s for waiting in batch)
+        self._on_batch(HandedOver(n_owners=n_owners, waited_s=waited_s))
         self._stats = GateStats(
             n_batches=self._stats.n_batches + 1,
             n_jobs=self._stats.n_jobs + len(batch),

@@ -97,6 +97,7 @@ class FakeService:
         self.probabilities: tuple[tuple[str, float], ...] = (("tr", 0.75), ("en", 0.25))
         self.deleted: list[str] = []
         self.n_calls = 0
+        self.pages: dict[str, str | None] = {}  # of exporters, by address
 
     def _called(self) -> None:
         self.n_calls += 1
@@ -153,6 +154,9 @@ class FakeService:
 
     async def waiting_for(self) -> list[str]:
         return self.waiting
+
+    async def export_metrics(self) -> dict[str, str | None]:
+        return self.pages
 
 
 # The models that a FakeService declares.

@@ -9,14 +9,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serve_app.api import detection, docs, health, models, transcriptions
+from serve_app.api import detection, docs, health, metrics, models, transcriptions
 from serve_app.api.endpoint import Endpoint
 from serve_app.api.errors import EXCEPTION_HANDLERS, on_unexpected
 from serve_app.api.keys import Keys
-from serve_app.api.middleware import REQUEST_ID, Cors, RequestIds, UploadLimit
+from serve_app.api.middleware import REQUEST_ID, Cors, RequestIds, UploadLimit, Visits
 from serve_app.api.service import Service
 from serve_app.errors import TranscriptionError
 from serve_app.settings import ApiSettings
+from serve_app.visits import Record
 
 
 def create_app(
@@ -25,6 +26,7 @@ def create_app(
     keys: Keys | None = None,
     *,
     sets_request_id: bool = True,
+    record: Record = lambda visit: None,
 ) -> Starlette:
     """Return the application.
 
@@ -33,6 +35,7 @@ def create_app(
         settings: limits and origins; None: the defaults.
         keys: who may call; None: everybody.
         sets_request_id: whether answers get an `x-request-id` here, and not from a proxy.
+        record: is told of every request that has ended.
     """
     settings, keys = settings or ApiSettings(), keys or Keys()
     endpoints = [
@@ -40,11 +43,14 @@ def create_app(
         *detection.endpoints(service),
         *models.endpoints(service),
         *health.endpoints(service),
+        *metrics.endpoints(service),
     ]
     endpoints += docs.endpoints(endpoints, needs_key=bool(keys))
+    routes = _routes(endpoints, keys)
+    visits = Middleware(Visits, routes=routes, record=record)
     return Starlette(
-        routes=_routes(endpoints, keys),
-        middleware=_middleware(settings, sets_request_id=sets_request_id),
+        routes=routes,
+        middleware=[visits, *_middleware(settings, sets_request_id=sets_request_id)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
 

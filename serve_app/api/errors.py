@@ -16,12 +16,17 @@ from serve_app.errors import (
     RouteNotFoundError,
     TranscriptionError,
 )
+from serve_app.visits import note_error
 
 logger = logging.getLogger(__name__)
 
 
 def to_response(error: TranscriptionError) -> JSONResponse:
-    """Return the response for an error, telling the client whether a retry can help."""
+    """Return the response for an error, telling the client whether a retry can help.
+
+    The metrics count it by this.
+    """
+    note_error(error)
     headers = {}
     if isinstance(error, AuthenticationError):
         headers["WWW-Authenticate"] = "Bearer"

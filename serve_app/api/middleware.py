@@ -1,16 +1,19 @@
-"""What stands around every route: a name for each request, what it may send, who may call."""
+"""What stands around every route: a count, a name for each request, what it sends, who calls."""
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.errors import to_response
 from serve_app.errors import FileTooLargeError, InvalidRequestError, UploadTimeoutError
+from serve_app.visits import GONE, OTHER_ROUTE, Record, Visit, entered
 
 REQUEST_ID = "x-request-id"
 
@@ -37,6 +40,40 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+class Visits:
+    """Tells of every request that has ended. The outermost, so that refusals count too."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[Route], record: Record) -> None:
+        self._app = app
+        self._routes = routes
+        self._record = record
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = Visit(route=self._route(scope), status=GONE)  # until an answer begins
+
+        async def send_noting_status(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status = message["status"]
+            await send(message)
+
+        with entered(visit):
+            try:
+                await self._app(scope, receive, send_noting_status)
+            finally:
+                self._record(visit)
+
+    def _route(self, scope: Scope) -> str:
+        """Return the path as its route has it: what callers make up must not become labels."""
+        for route in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                return route.path.replace(":path}", "}")
+        return OTHER_ROUTE
 
 
 class UploadLimit:

@@ -88,5 +88,15 @@ class HealthService(Protocol):
         ...
 
 
-class Service(TranscriptionService, DetectionService, ModelService, HealthService, Protocol):
+class MetricsService(Protocol):
+    """Knows where the metrics are."""
+
+    async def export_metrics(self) -> Mapping[str, str | None]:
+        """Return the exporter's page of each node by its address; None: it did not answer."""
+        ...
+
+
+class Service(
+    TranscriptionService, DetectionService, ModelService, HealthService, MetricsService, Protocol
+):
     """All of it."""

@@ -10,6 +10,7 @@ from serve_app.api.errors import to_body
 from serve_app.domain import Transcript, TranscriptDelta
 from serve_app.errors import TranscriptionError
 from serve_app.stages.render import PING, event, render_delta, render_done
+from serve_app.visits import note_error
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,17 @@ async def _body(
                 yield render_delta(made)
             upcoming = asyncio.ensure_future(anext(events))
     except TranscriptionError as error:
-        yield event(to_body(error))
+        yield _failure(error)
     except Exception:
         logger.exception("unexpected error in a stream")
-        yield event(to_body(TranscriptionError()))
+        yield _failure(TranscriptionError())
     finally:
         await _close(upcoming, events)
+
+
+def _failure(error: TranscriptionError) -> str:
+    note_error(error)
+    return event(to_body(error))
 
 
 async def _close(upcoming: "asyncio.Future[TranscriptDelta | Transcript]", events: Events) -> None:

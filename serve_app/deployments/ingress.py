@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serve_app import api, detection, models, pipeline
+from serve_app import api, detection, models, pipeline, visits
 from serve_app.admission import ChunkBudget
 from serve_app.deployments.calls import call
 from serve_app.deployments.catalog import Catalog
+from serve_app.deployments.exporters import fetch_pages
+from serve_app.deployments.meters import IngressMeters
 from serve_app.domain import (
     Chunk,
     ChunkJob,
@@ -35,6 +37,7 @@ from serve_app.domain import (
 )
 from serve_app.errors import DeadlineExceededError, TranscriptionError
 from serve_app.fan_out import FileTranscription, RunLimits
+from serve_app.load_watch import LoadWatch
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, ModelSettings
 
@@ -54,7 +57,8 @@ class Ingress:
         self._settings = settings
         self._preprocessor = preprocessor
         self._transcribers = transcribers
-        self._retries = Retries(settings.retry)
+        self._meters = IngressMeters()
+        self._retries = Retries(settings.retry, self._meters.record_retry)
         self._catalog = Catalog(settings.models, transcribers, self._retries)
         self._budgets = {
             model.name: ChunkBudget(
@@ -64,11 +68,19 @@ class Ingress:
         }
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
+        self._load = LoadWatch(self._meters.record_load)
+        self._watching = asyncio.ensure_future(self._load.watch())
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""
         # Serve's proxy gives every answer its x-request-id.
-        return api.create_app(self, self._settings.api, self._keys, sets_request_id=False)
+        return api.create_app(
+            self,
+            self._settings.api,
+            self._keys,
+            sets_request_id=False,
+            record=self._meters.record_visit,
+        )
 
     async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
         """Transcribe one file.
@@ -95,20 +107,25 @@ class Ingress:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
         began_s = time.perf_counter()
-        model = models.find_model(request.model, self._settings.models)
         made: list[tuple[Chunk, ChunkTranscript]] = []
         text = ""
-        with self._budgets[model.name].admit():
-            run = await self._start(audio, request, model)
-            async with aclosing(run.chunks()) as chunks:
-                async for pair in chunks:
-                    made.append(pair)
-                    so_far = pipeline.join_texts([transcript for _, transcript in made])
-                    yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
-                    text = so_far
+        with self._attended("transcribe") as visit:
+            model = models.find_model(request.model, self._settings.models)
+            visit.model = model.name
+            with self._budgets[model.name].admit():
+                run = await self._start(audio, request, model)
+                async with self._load.chunks(run) as chunks:
+                    async for pair in chunks:
+                        made.append(pair)
+                        so_far = pipeline.join_texts([transcript for _, transcript in made])
+                        logprobs = pair[1].logprobs
+                        yield TranscriptDelta(text=so_far[len(text) :], logprobs=logprobs)
+                        text = so_far
+        took_s = time.perf_counter() - began_s
+        self._meters.record_transcription(model.name, audio_s=run.duration_s, took_s=took_s)
         logger.info(
             "transcribed model=%s audio_s=%.1f chunks=%d took_s=%.3f",
-            *(model.name, run.duration_s, len(made), time.perf_counter() - began_s),
+            *(model.name, run.duration_s, len(made), took_s),
         )
         yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
 
@@ -132,8 +149,9 @@ class Ingress:
             )
             return found
 
-        async with self._time_limit():
-            return await detection.collect_speech(pull, request)
+        with self._attended("detect_speech"):
+            async with self._time_limit():
+                return await detection.collect_speech(pull, request)
 
     async def detect_language(self, audio: bytes, model: str | None = None) -> DetectedLanguage:
         """Return in which language a file is, by its first chunk with speech.
@@ -145,17 +163,19 @@ class Ingress:
         Raises:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
-        declared = models.find_model(model, self._settings.models)
-        prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
-        transcriber = self._transcribers[declared.name]
-        async with self._time_limit():
-            await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
-            chunk = await detection.first_chunk(prepare)
-            if chunk is None:
-                return DetectedLanguage(probabilities=())
-            found: DetectedLanguage = await self._retries.run(
-                lambda: call(transcriber.detect_language, chunk)
-            )
+        with self._attended("detect_language") as visit:
+            declared = models.find_model(model, self._settings.models)
+            visit.model = declared.name
+            prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
+            transcriber = self._transcribers[declared.name]
+            async with self._time_limit():
+                await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
+                chunk = await detection.first_chunk(prepare)
+                if chunk is None:
+                    return DetectedLanguage(probabilities=())
+                found: DetectedLanguage = await self._retries.run(
+                    lambda: call(transcriber.detect_language, chunk)
+                )
             return found
 
     async def list_models(self) -> list[ModelCard]:
@@ -204,6 +224,14 @@ class Ingress:
     async def waiting_for(self) -> list[str]:
         """Name the deployments of the app that cannot serve now, less those scaled to zero."""
         return await self._catalog.waiting_for()
+
+    async def export_metrics(self) -> dict[str, str | None]:
+        """Return the page of each node's metrics exporter by its address; None: no answer."""
+        return await fetch_pages()
+
+    def _attended(self, method: str) -> AbstractContextManager[visits.Visit]:
+        """Give the visit under way over HTTP, or count a Python caller's."""
+        return visits.attended(f"handle:{method}", self._meters.record_visit)
 
     async def _start(
         self, audio: bytes, request: TranscriptionRequest, model: ModelSettings

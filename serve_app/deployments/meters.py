@@ -1,39 +1,121 @@
 """The metrics of `serve_app.metrics`, recorded through Ray."""
 
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from ray.serve import metrics as ray_metrics
 
 from serve_app import metrics
+from serve_app.api.docs import all_errors
+from serve_app.bottleneck import Load, Place
+from serve_app.metrics import Kind, Metric
+from serve_app.scheduler import Gate, HandedOver
+from serve_app.visits import Visit
+
+SAMPLE_S = 1.0  # between two looks at what a gauge shows; Ray reports every 10 s
 
 
-class TranscriberMeters:
+class Meters:
+    """One Ray metric for each of some specs."""
+
+    def __init__(self, specs: Sequence[Metric]) -> None:
+        self._made = {spec: _make(spec) for spec in specs}
+
+    def count(self, spec: Metric, by: float = 1, **labels: str) -> None:
+        """Raise a counter."""
+        if by:  # Ray's refuses 0
+            self._made[spec].inc(by, labels)
+
+    def observe(self, spec: Metric, value: float, **labels: str) -> None:
+        """Add an observation to a histogram."""
+        self._made[spec].observe(value, labels)
+
+    def set(self, spec: Metric, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._made[spec].set(value, labels)
+
+    def start_at_0(self, spec: Metric, **labels: str) -> None:
+        """Export a counter before there is anything to count: a rise from nothing is not seen."""
+        # Ray's `inc` refuses 0, what lies below it does not.
+        self._made[spec]._record(0, labels)
+
+    def record_stage(self, stage: str, took_s: float) -> None:
+        """Record the time that a stage took. May be called from any thread."""
+        self.observe(metrics.STAGE_SECONDS, took_s, stage=stage)
+
+
+class IngressMeters(Meters):
+    """The metrics of an Ingress replica."""
+
+    def __init__(self) -> None:
+        super().__init__(metrics.INGRESS)
+        for reason in sorted({error.code for error in all_errors()}):
+            self.start_at_0(metrics.REJECTIONS, reason=reason)
+        self.start_at_0(metrics.RETRIES)
+
+    def record_visit(self, visit: Visit) -> None:
+        """Record one request that has ended."""
+        route, model = visit.route, visit.model
+        self.count(metrics.REQUESTS, route=route, model=model, code=visit.code)
+        self.observe(metrics.REQUEST_SECONDS, visit.took_s, route=route, model=model)
+        if visit.error:
+            self.count(metrics.REJECTIONS, reason=visit.error.code)
+
+    def record_transcription(self, model: str, *, audio_s: float, took_s: float) -> None:
+        """Record one transcription that has ended well."""
+        self.count(metrics.AUDIO_SECONDS, audio_s, model=model)
+        if audio_s:
+            self.observe(metrics.REAL_TIME_FACTOR, took_s / audio_s, model=model)
+
+    def record_retry(self) -> None:
+        """Record a call that is sent again."""
+        self.count(metrics.RETRIES)
+
+    def record_load(self, load: Load, bottleneck: Place | None) -> None:
+        """Record where requests stood on average, and what held them up."""
+        self.set(metrics.REQUESTS_AT, load.decode, place=Place.DECODE.value)
+        self.set(metrics.REQUESTS_AT, load.model, place=Place.MODEL.value)
+        for place in Place:
+            self.set(metrics.BOTTLENECK, float(place is bottleneck), place=place.value)
+
+
+class TranscriberMeters(Meters):
     """The metrics of a WhisperTranscriber replica."""
 
     def __init__(self) -> None:
-        self._batch_chunks = _histogram(metrics.BATCH_CHUNKS)
-        self._batch_requests = _histogram(metrics.BATCH_REQUESTS)
-        self.max_batch_size = ray_metrics.Gauge(
-            metrics.MAX_BATCH_SIZE.name, metrics.MAX_BATCH_SIZE.description
-        )
-        self.fallbacks = Counter(metrics.FALLBACKS)
-        self.out_of_memory = Counter(metrics.OUT_OF_MEMORY)
+        super().__init__(metrics.TRANSCRIBER)
+        for spec in (metrics.CHUNKS, metrics.FALLBACKS, metrics.OUT_OF_MEMORY):
+            self.start_at_0(spec)
 
-    def record_batch(self, n_chunks: int, n_requests: int) -> None:
+    def record_batch(self, batch: HandedOver) -> None:
         """Record one batch."""
-        self._batch_chunks.observe(n_chunks)
-        self._batch_requests.observe(n_requests)
+        self.count(metrics.CHUNKS, len(batch.waited_s))
+        self.observe(metrics.BATCH_CHUNKS, len(batch.waited_s))
+        self.observe(metrics.BATCH_REQUESTS, batch.n_owners)
+        for waited_s in batch.waited_s:
+            self.record_stage(metrics.QUEUE, waited_s)
+
+    def record_gate(self, gate: Gate[Any, Any]) -> None:
+        """Record what the gate is like now."""
+        stats = gate.stats
+        self.set(metrics.QUEUE_LENGTH, stats.n_waiting)
+        self.set(metrics.MAX_BATCH_SIZE, stats.max_batch_size)
 
 
-class Counter:
-    """A counter that takes 0, which Ray's refuses."""
-
-    def __init__(self, metric: metrics.Metric) -> None:
-        self._counter = ray_metrics.Counter(metric.name, metric.description)
-
-    def inc(self, by: int = 1) -> None:
-        """Count that many more."""
-        if by:
-            self._counter.inc(by)
+async def every(interval_s: float, work: Callable[[], None]) -> None:
+    """Do the work again and again, until cancelled."""
+    while True:
+        work()
+        await asyncio.sleep(interval_s)
 
 
-def _histogram(metric: metrics.Metric) -> ray_metrics.Histogram:
-    return ray_metrics.Histogram(metric.name, metric.description, boundaries=list(metric.buckets))
+def _make(spec: Metric) -> Any:
+    labels: Any = spec.labels  # Ray's annotation means one label only
+    if spec.kind is Kind.COUNTER:
+        return ray_metrics.Counter(spec.name, spec.description, labels)
+    if spec.kind is Kind.GAUGE:
+        return ray_metrics.Gauge(spec.name, spec.description, labels)
+    return ray_metrics.Histogram(
+        spec.name, spec.description, boundaries=list(spec.buckets), tag_keys=labels
+    )

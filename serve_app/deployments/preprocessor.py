@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from serve_app import detection, models, pipeline
+from serve_app import detection, metrics, models, pipeline
 from serve_app.deployments.calls import timed
+from serve_app.deployments.meters import Meters
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
 from serve_app.settings import AppSettings, AudioSettings
@@ -30,6 +31,7 @@ class AudioPreprocessor:
     def __init__(self, settings: AudioSettings) -> None:
         self._settings = settings
         self._detector = SpeechDetector()
+        self._meters = Meters(metrics.PREPROCESSOR)
         # One thread for each queue: two decode no faster than one, so replicas are the way to
         # more. But a file that has just come must not wait for the slices of long ones.
         self._first_slices = ThreadPoolExecutor(1)
@@ -43,13 +45,19 @@ class AudioPreprocessor:
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: pipeline.PrepareOptions
     ) -> pipeline.Prepared:
         """Return the chunks of one slice of a file (`pipeline.prepare`)."""
-        return await self._run(cursor, pipeline.prepare, data, cursor, options, self._detector)
+        prepared = await self._run(cursor, pipeline.prepare, data, cursor, options, self._detector)
+        self._record(prepared)
+        return prepared
 
     async def find_speech(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
     ) -> SpeechSlice:
         """Return the speech of one slice of a file (`detection.find_speech`)."""
-        return await self._run(cursor, detection.find_speech, data, cursor, options, self._detector)
+        found = await self._run(
+            cursor, detection.find_speech, data, cursor, options, self._detector
+        )
+        self._record(found)
+        return found
 
     async def check_health(self) -> None:
         """Tell Serve whether decoding goes on. Raises RuntimeError where a slice hangs."""
@@ -70,6 +78,10 @@ class AudioPreprocessor:
     async def info(self) -> str:
         """Return this replica's name; a replica answers only after its decode at start."""
         return serve.get_replica_context().replica_tag
+
+    def _record(self, made: pipeline.Prepared | SpeechSlice) -> None:
+        self._meters.record_stage(metrics.DECODE, made.decode_s)
+        self._meters.record_stage(metrics.VAD, made.vad_s)
 
     def _warm_up(self) -> None:
         settings = AppSettings()

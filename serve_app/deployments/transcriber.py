@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import ray
 from ray import serve
 
-from serve_app import models, pipeline
+from serve_app import metrics, models, pipeline
 from serve_app.deployments.calls import timed
-from serve_app.deployments.meters import TranscriberMeters
+from serve_app.deployments.meters import SAMPLE_S, TranscriberMeters, every
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.errors import ReplicaLostError
 from serve_app.scheduler import Gate, GateStats
@@ -33,6 +34,7 @@ class WhisperTranscriber:
         self._running = RunningWork()
         self._failed = False  # the device, in the last batch
         self._meters = TranscriberMeters()
+        self._sampler: asyncio.Task[None] | None = None  # held here, so that it is not collected
         self._execute = self._make_batched()
         self._gate: Gate[ChunkJob, pipeline.Outcome] = Gate(
             self._execute,
@@ -64,11 +66,14 @@ class WhisperTranscriber:
             return
         self._config = config
         self._apply(config)
+        if self._sampler is None:
+            show_gate = partial(self._meters.record_gate, self._gate)
+            self._sampler = asyncio.create_task(every(SAMPLE_S, show_gate))
 
     async def transcribe_chunk(self, job: ChunkJob) -> ChunkTranscript:
         """Decode one chunk in a batch with others, with as many attempts as it needs."""
         made = await pipeline.transcribe_chunk(self._gate.submit, job)
-        self._meters.fallbacks.inc(made.n_attempts - 1)
+        self._meters.count(metrics.FALLBACKS, made.n_attempts - 1)
         return made
 
     async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
@@ -106,7 +111,6 @@ class WhisperTranscriber:
         )
         if warning := self._limits(size).idle_warning():
             logger.warning("model=%s: %s", self._model.name, warning)
-        self._meters.max_batch_size.set(size)
         self._gate.configure(max_batch_size=size, batch_wait_s=config.batch_wait_timeout_s)
         self._execute.set_max_batch_size(size)
 
@@ -127,18 +131,19 @@ class WhisperTranscriber:
             def on_out_of_memory(size: int) -> None:  # called in the engine's thread
                 loop.call_soon_threadsafe(self._shrink, size)
 
+            fill = len(jobs) / self._gate.stats.max_batch_size
             with self._gate.running(jobs), self._running.of(f"a batch of {len(jobs)}"):
                 outcomes = await loop.run_in_executor(
                     self._threads, pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory
                 )
             self._failed = any(isinstance(o, ReplicaLostError) for o in outcomes)
-            return outcomes
+            return [pipeline.with_fill(outcome, fill) for outcome in outcomes]
 
         return transcribe_batch
 
     def _shrink(self, size: int) -> None:
         """Halve the batches for good, after one of that size did not fit the device."""
-        self._meters.out_of_memory.inc()
+        self._meters.count(metrics.OUT_OF_MEMORY)
         self._fits = min(self._fits or size, max(1, size // 2))
         logger.warning("model=%s: a batch of %d ran out of memory", self._model.name, size)
         if self._config:
@@ -154,7 +159,9 @@ class WhisperTranscriber:
     def _load(self, revision: str | None) -> WhisperEngine:
         directory = models.locate_model(self._model.source, revision)
         n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
-        engine = WhisperEngine(directory, self._model, n_cores=n_cores)
+        engine = WhisperEngine(
+            directory, self._model, n_cores=n_cores, on_stage=self._meters.record_stage
+        )
         took_s = timed(lambda: pipeline.warm_up(engine))
         logger.info(
             "model=%s loaded from %s: %s, first decode %.2f s",

@@ -56,6 +56,7 @@ class ChunkTranscript:
     segments: tuple[Segment, ...] = ()  # times are in the chunk
     logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens of text; empty where not asked for
     n_attempts: int = 1
+    batch_fill: float = 1.0  # of the batch it was decoded in, against the largest in force
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -62,7 +62,13 @@ def deploy(application: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def graph() -> Iterator[Graph]:
     # More CPUs than there are: a test may start a second app beside this one.
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=8,
+        include_dashboard=False,
+        log_to_driver=False,
+        _system_config={"metrics_report_interval_ms": 1000},  # Ray's default is 10 s
+    )
     port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     handle = serve.run(app(AppSettings()), name="whisper", route_prefix="/")

@@ -305,3 +305,11 @@ def test_a_prepared_slice_crosses_a_process_border(detector: SpeechDetector) -> 
     assert isinstance(copy.cursor, DecodeCursor)
     assert copy.cursor == prepared.cursor
     assert [len(c.pcm) for c in copy.chunks] == [len(c.pcm) for c in prepared.chunks]
+
+
+def test_a_transcript_says_how_full_its_batch_was_and_a_next_attempt_stays_as_it_is() -> None:
+    made = pipeline.with_fill(transcript("a"), 0.25)
+    assert isinstance(made, ChunkTranscript)
+    assert made.batch_fill == 0.25
+    again = job()
+    assert pipeline.with_fill(again, 0.25) is again

@@ -5,7 +5,7 @@ import pytest
 
 from serve_app import pipeline
 from serve_app.domain import ChunkJob, DecodeOptions
-from serve_app.scheduler import Gate
+from serve_app.scheduler import Gate, HandedOver
 from tests.fakes import EchoEngine, job
 
 Run = Callable[[list[ChunkJob]], Awaitable[list[pipeline.Outcome]]]
@@ -42,7 +42,12 @@ class SerialBatcher:
 
 
 def make_gate(
-    engine: EchoEngine, *, n_workers: int = 1, max_batch_size: int = 8, wait_s: float = 0.0
+    engine: EchoEngine,
+    *,
+    n_workers: int = 1,
+    max_batch_size: int = 8,
+    wait_s: float = 0.0,
+    on_batch: Callable[[HandedOver], None] = lambda batch: None,
 ) -> Gate[ChunkJob, pipeline.Outcome]:
     async def run(jobs: list[ChunkJob]) -> list[pipeline.Outcome]:
         with gate.running(jobs):
@@ -53,6 +58,7 @@ def make_gate(
         owner_of=lambda j: j.request_id,
         bucket_of=lambda j: engine.n_prompt_tokens(j.options),
         n_workers=n_workers,
+        on_batch=on_batch,
     )
     gate.configure(max_batch_size=max_batch_size, batch_wait_s=wait_s)
     return gate
@@ -197,3 +203,15 @@ async def test_counters_return_to_zero() -> None:
     gate = make_gate(EchoEngine())
     await answers(gate, [job(i) for i in range(10)])
     assert (gate.stats.n_waiting, gate.stats.n_running, gate.stats.n_jobs) == (0, 0, 10)
+
+
+async def test_each_batch_is_told_with_its_owners_and_how_long_each_job_waited() -> None:
+    told: list[HandedOver] = []
+    engine = EchoEngine(batch_s=0.05)
+    gate = make_gate(engine, on_batch=told.append)
+    first = asyncio.create_task(answers(gate, [job(0)]))
+    await asyncio.sleep(0.02)
+    await answers(gate, [job(i, owner=f"r{i % 2}") for i in range(1, 5)])
+    await first
+    assert [(batch.n_owners, len(batch.waited_s)) for batch in told] == [(1, 1), (2, 4)]
+    assert min(told[1].waited_s) > 0.01  # the first batch's rest

@@ -5,7 +5,9 @@ Prompts, suppressed tokens and features follow faster-whisper, whose parts do wh
 
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -68,13 +70,22 @@ def _likeliest(found: Sequence[tuple[str, float]], among: Sequence[str]) -> Lang
 class WhisperEngine:
     """One loaded model. `transcribe` may be called from as many threads as `n_workers`."""
 
-    def __init__(self, directory: Path, settings: ModelSettings, *, n_cores: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: ModelSettings,
+        *,
+        n_cores: int,
+        on_stage: Callable[[str, float], None] = lambda stage, took_s: None,
+    ) -> None:
         """Load the model.
 
         Args:
             directory: a CTranslate2 Whisper model.
             settings: device, compute type, threads, workers and window.
             n_cores: the cores this process may use, where the settings leave the threads open.
+            on_stage: told the name of each of a batch's stages (features, encode, generate, align)
+                and the seconds that it took, in the thread of the batch.
         """
         device.preload_cublas()
         import ctranslate2
@@ -86,6 +97,7 @@ class WhisperEngine:
             compute_types=ctranslate2.get_supported_compute_types,
             n_cores=n_cores,
         )
+        self._on_stage = on_stage
         self._storage_view = ctranslate2.StorageView
         self._settings = settings
         self._shape = device.read_shape(directory)
@@ -140,21 +152,34 @@ class WhisperEngine:
         if jobs[0].options.logprobs and len(jobs) > logprobs.MAX_ROWS:
             some, others = jobs[: logprobs.MAX_ROWS], jobs[logprobs.MAX_ROWS :]
             return [*self.transcribe(some), *self.transcribe(others)]
-        features = np.stack([self._features(job.chunk) for job in jobs])
-        encoded = self._whisper.model.encode(self._storage_view.from_array(features))
-        languages = self._languages(jobs, encoded)
-        results = self._generate(jobs, encoded, languages)
+        with self._timed("features"):
+            features = np.stack([self._features(job.chunk) for job in jobs])
+        with self._timed("encode"):
+            encoded = self._whisper.model.encode(self._storage_view.from_array(features))
+        with self._timed("generate"):
+            languages = self._languages(jobs, encoded)
+            results = self._generate(jobs, encoded, languages)
         tokens = [
             self._within_budget(job, result.sequences_ids[0])
             for job, result in zip(jobs, results, strict=True)
         ]
-        alignments = self._align(jobs, encoded, languages, tokens)
+        alignments: list[list[AlignedWord]] = [[] for _ in jobs]
+        if jobs[0].options.words:
+            with self._timed("align"):
+                alignments = self._align(jobs, encoded, languages, tokens)
         return [
             next_step(job, self._read(job, result, own, language, aligned))
             for job, result, own, language, aligned in zip(
                 jobs, results, tokens, languages, alignments, strict=True
             )
         ]
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Tell how long a stage took, where it did not fail."""
+        began_s = time.perf_counter()
+        yield
+        self._on_stage(stage, time.perf_counter() - began_s)
 
     def detect_languages(self, chunk: Chunk) -> list[Language]:
         """Return every language that the model knows and its probability, the likeliest first."""
@@ -263,13 +288,11 @@ class WhisperEngine:
         languages: Sequence[Language],
         tokens: Sequence[list[int]],
     ) -> list[list[AlignedWord]]:
-        """Return each job's words, empty where they were not asked for.
+        """Return each job's words.
 
         Alignment takes one start sequence per call, so each language present costs one.
         """
         aligned: list[list[AlignedWord]] = [[] for _ in jobs]
-        if not jobs[0].options.words:
-            return aligned
         texts = [[t for t in own if t < self._tokenizer().eot] for own in tokens]
         n_frames = [max(1, len(job.chunk.pcm) // FRAME_SAMPLES) for job in jobs]
         for code in {code for code, _ in languages}:

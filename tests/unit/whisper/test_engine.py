@@ -198,3 +198,17 @@ def test_a_token_that_does_not_exist_is_not_suppressed_and_does_no_harm(
     assert odd == plain
     assert isinstance(without, ChunkTranscript)
     assert plain.tokens[0] not in without.tokens
+
+
+def test_each_stage_of_a_batch_is_timed() -> None:
+    told: list[tuple[str, float]] = []
+    settings = ModelSettings(name="demo", source=EMBEDDED, device="cpu")
+    timed = WhisperEngine(
+        locate_model(EMBEDDED), settings, n_cores=2, on_stage=lambda *one: told.append(one)
+    )
+    timed.transcribe([job_of("light"), job_of("timer")])
+    assert [stage for stage, _ in told] == ["features", "encode", "generate"]
+    assert all(took_s > 0 for _, took_s in told)
+    told.clear()
+    timed.transcribe([job_of("light", words=True)])
+    assert [stage for stage, _ in told] == ["features", "encode", "generate", "align"]
