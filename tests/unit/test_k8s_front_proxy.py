@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,9 @@ import requests
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 CONFIG = Path(__file__).parents[2] / "k8s/front-proxy/nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -54,7 +55,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def upstream(seen: list[str]) -> Starlette:
+def upstream(seen: list[str]) -> ASGIApp:
     async def plain(request: Request) -> Response:
         status = request.path_params["status"]
         headers = {"retry-after": "7"} if status == 429 else None
@@ -71,6 +72,14 @@ def upstream(seen: list[str]) -> Starlette:
     async def subtitles(_: Request) -> Response:
         return PlainTextResponse("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
 
+    async def events(_: Request) -> Response:
+        async def two() -> AsyncIterator[str]:
+            yield "data: first\n\n"
+            await asyncio.sleep(0.5)
+            yield "data: second\n\n"
+
+        return StreamingResponse(two(), media_type="text/event-stream")
+
     async def hang(_: Request) -> Response:
         await asyncio.sleep(30)
         return PlainTextResponse("late")
@@ -80,18 +89,19 @@ def upstream(seen: list[str]) -> Starlette:
         Route("/own/{status:int}", own_error, methods=["GET", "POST"]),
         Route("/echo", echo, methods=["GET", "POST"]),
         Route("/subtitles", subtitles),
+        Route("/events", events),
         Route("/hang", hang, methods=["POST"]),
         Route("/-/routes", echo),
         Route("/metrics", echo),
     ]
     app = Starlette(routes=routes)
 
-    async def noting(scope: object, receive: object, send: object) -> None:
-        if scope["type"] == "http":  # type: ignore[index]
-            seen.append(scope["path"])  # type: ignore[index]
-        await app(scope, receive, send)  # type: ignore[arg-type]
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["path"])
+        await app(scope, receive, send)
 
-    return noting  # type: ignore[return-value]
+    return noting
 
 
 def adapted(folder: Path, port: int, upstream_port: int) -> str:
@@ -199,6 +209,11 @@ def test_a_plain_text_transcript_passes_unchanged(front: Front) -> None:
     answer = requests.get(f"{front.url}/subtitles", timeout=10)
     assert answer.text.endswith("hello\n")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_the_events_of_a_stream_pass_one_by_one(front: Front) -> None:
+    answer = requests.get(f"{front.url}/events", stream=True, timeout=10)
+    assert list(answer.iter_content(None)) == [b"data: first\n\n", b"data: second\n\n"]
 
 
 def test_an_upstream_that_hangs_is_a_504_envelope(front: Front) -> None:
