@@ -70,9 +70,11 @@ def pods(deployments: Iterable[Document], tier: str, bound: str) -> int:
     total = 0
     for deployment in deployments:
         if tier_of(deployment) == tier:
-            share = deployment["ray_actor_options"]["num_gpus"]
-            # Shares are not shared out between cards: two of 0.55 need two.
-            total += math.ceil(deployment["autoscaling_config"][bound] / math.floor(1 / share))
+            scaling = deployment.get("autoscaling_config") or {}
+            n_replicas = scaling.get(bound, deployment.get("num_replicas", 1))
+            # A replica's share lies on one card: two of 0.55 need two.
+            n_on_card = math.floor(1 / deployment["ray_actor_options"]["num_gpus"])
+            total += math.ceil(n_replicas / n_on_card)
     return total
 
 

@@ -114,7 +114,7 @@ def adapted(folder: Path, port: int, upstream_port: int) -> str:
         "access_log /dev/stdout": f"access_log {folder}/access.log",
         "client_header_timeout 5s": "client_header_timeout 1s",
         "client_body_timeout 10s": "client_body_timeout 1s",
-        "proxy_read_timeout 660s": "proxy_read_timeout 1s",
+        "proxy_read_timeout 3670s": "proxy_read_timeout 1s",
         "client_max_body_size 1040m": "client_max_body_size 1m",
         "limit_conn clients 256": "limit_conn clients 8",
     }.items():
@@ -186,7 +186,7 @@ def assert_is_envelope(answer: requests.Response, status: int, code: str) -> Non
         (429, "queue_full"),
         (500, "internal_error"),
         (503, "service_unavailable"),
-        (504, "timeout"),
+        (504, "deadline_exceeded"),
     ],
 )
 def test_rays_plain_text_errors_become_the_envelope(front: Front, status: int, code: str) -> None:
@@ -217,7 +217,7 @@ def test_the_events_of_a_stream_pass_one_by_one(front: Front) -> None:
 
 
 def test_an_upstream_that_hangs_is_a_504_envelope(front: Front) -> None:
-    assert_is_envelope(requests.post(f"{front.url}/hang", timeout=10), 504, "timeout")
+    assert_is_envelope(requests.post(f"{front.url}/hang", timeout=10), 504, "deadline_exceeded")
 
 
 def test_without_ray_the_answer_is_a_503_envelope(tmp_path: Path) -> None:
