@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from k8s import render
+from serve_app.profiles import NAMES
 from serve_app.settings import AppSettings
 
 ROOT = Path(__file__).parents[2]
@@ -283,8 +284,7 @@ def test_the_settings_accept_the_args(name: str) -> None:
         assert AppSettings.model_validate(app["args"]).api.keys_file == render.KEYS_FILE
 
 
-@profiles
-def test_every_profile_that_needs_a_gpu_has_a_manifest(name: str) -> None:
+def test_every_profile_that_needs_a_gpu_has_a_manifest() -> None:
     configs = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
     assert configs - set(render.PROFILES) == {"demo"}
 
@@ -484,3 +484,14 @@ def test_the_image_copies_what_the_build_sees_and_installs_extras_that_exist() -
         assert set(names.split(",")) <= extras["optional-dependencies"].keys()
     assert 'ENTRYPOINT ["serve-app", "serve"]' in dockerfile
     assert dockerfile.count("USER 1000") == len(re.findall("^FROM base", dockerfile, re.M))
+
+
+def test_compose_passes_on_every_variable_that_has_an_effect() -> None:
+    [compose] = documents(K8S / "compose.yaml")
+    wanted = {name.name for name in NAMES if not name.no_meaning}
+    inside = {"UVICORN_HOST", "UVICORN_PORT"}  # the container's address is the image's and `ports:`
+    for service in compose["services"].values():
+        assert set(service["environment"]) - {"HF_TOKEN"} == wanted - inside
+        assert service["ports"] == ["127.0.0.1:8000:8000"]
+        assert service["volumes"] == ["cache:/cache"]
+    assert "UVICORN_HOST=0.0.0.0" in (K8S / "Dockerfile").read_text()
