@@ -80,7 +80,7 @@ def test_built_in_kinds_have_only_fields_that_kubernetes_knows(document: Documen
 
 def test_an_unknown_field_of_a_built_in_kind_is_found() -> None:
     [document] = documents(K8S / "base/disruption.yaml")
-    document["spec"]["maxUnavailible"] = 1
+    document["spec"]["minAvailible"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
 

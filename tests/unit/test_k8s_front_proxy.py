@@ -110,6 +110,7 @@ def adapted(folder: Path, port: int, upstream_port: int) -> str:
     for shipped, here in {
         "whisper-serve-svc:8000 ": f"127.0.0.1:{upstream_port} ",
         "listen 8080 ": f"listen 127.0.0.1:{port} ",
+        "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
         "/run/front-proxy": str(folder),
         "access_log /dev/stdout": f"access_log {folder}/access.log",
         "client_header_timeout 5s": "client_header_timeout 1s",
