@@ -1,32 +1,22 @@
 """The manifests as Ray itself reads them; nothing is started."""
 
-from pathlib import Path
-from typing import Any
-
-import pytest
-import yaml
 from ray.autoscaler._private.kuberay import autoscaling_config
 from ray.serve.schema import ServeDeploySchema
 
 from k8s import render
+from tests.manifests import manifest, profiles, served
 
 
-def manifest(name: str) -> dict[str, Any]:
-    text = (Path(render.__file__).parent / f"{name}.yaml").read_text()
-    return yaml.load(text, Loader=yaml.CSafeLoader)
-
-
-@pytest.mark.parametrize("name", render.PROFILES)
+@profiles
 def test_serve_accepts_the_config_in_a_manifest(name: str) -> None:
-    config = yaml.safe_load(manifest(name)["spec"]["serveConfigV2"])
-    schema = ServeDeploySchema.model_validate(config)
+    schema = ServeDeploySchema.model_validate(served(name))
     assert schema.http_options.host == "0.0.0.0"
     deployments = {d.name: d for app in schema.applications for d in app.deployments}
     options = deployments["AudioPreprocessor"].ray_actor_options
     assert options.label_selector == {render.TIER: "decode"}
 
 
-@pytest.mark.parametrize("name", render.PROFILES)
+@profiles
 def test_rays_autoscaler_reads_cores_gpus_labels_and_bounds_from_a_manifest(name: str) -> None:
     spec = manifest(name)["spec"]["rayClusterConfig"]
     cluster = {"metadata": {"name": "whisper", "namespace": "whisper"}, "spec": spec}

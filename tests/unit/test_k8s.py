@@ -1,257 +1,36 @@
-"""The manifests: fields that exist, configs that are the profiles', and numbers that fit."""
+"""The manifests: configs that are the profiles', numbers that fit, and names that match."""
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import kubernetes_validate
-import pytest
 import yaml
 
 from k8s import render
 from serve_app.profiles import NAMES
 from serve_app.settings import AppSettings
+from tests.manifests import (
+    K8S,
+    OTHERS,
+    ROOT,
+    Document,
+    cluster,
+    deployments,
+    documents,
+    groups,
+    manifest,
+    profiles,
+    served,
+)
 
-ROOT = Path(__file__).parents[2]
-K8S = ROOT / "k8s"
 README = (K8S / "README.md").read_text()
-KUBERNETES = "1.33"  # whose schemas the built-in kinds are held against
-
-Document = dict[str, Any]
-
-
-def documents(path: Path) -> list[Document]:
-    return list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))
-
-
-OTHERS = [
-    pytest.param(document, id=f"{path.stem}-{document['kind']}")
-    for path in [*sorted(K8S.glob("base/*.yaml")), K8S / "front-proxy/front-proxy.yaml"]
-    for document in documents(path)
-]
-profiles = pytest.mark.parametrize("name", render.PROFILES)
-
-
-def manifest(name: str) -> Document:
-    [document] = documents(K8S / f"{name}.yaml")
-    return document
-
-
-def cluster(name: str) -> Document:
-    return manifest(name)["spec"]["rayClusterConfig"]
-
-
-def groups(name: str) -> dict[str, Document]:
-    return {g["groupName"]: g for g in cluster(name)["workerGroupSpecs"]}
-
-
-def served(name: str) -> Document:
-    return yaml.load(manifest(name)["spec"]["serveConfigV2"], Loader=yaml.CSafeLoader)
-
-
-def deployments(name: str) -> list[Document]:
-    return [d for app in served(name)["applications"] for d in app["deployments"]]
-
-
-def ray_containers(name: str) -> Iterator[Document]:
-    specs = [cluster(name)["headGroupSpec"], *groups(name).values()]
-    for spec in specs:
-        [container] = spec["template"]["spec"]["containers"]
-        yield container
 
 
 def gib(quantity: str) -> int:
     assert quantity.endswith("Gi")
     return int(quantity.removesuffix("Gi")) * 2**30
-
-
-# -- fields that exist ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("document", OTHERS)
-def test_built_in_kinds_have_only_fields_that_kubernetes_knows(document: Document) -> None:
-    kubernetes_validate.validate(document, KUBERNETES, strict=True)
-
-
-def test_an_unknown_field_of_a_built_in_kind_is_found() -> None:
-    [document] = documents(K8S / "base/disruption.yaml")
-    document["spec"]["minAvailible"] = 1
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
-
-
-def closed(properties: Document, *required: str) -> Document:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-TEXT, FLAG, COUNT = {"type": "string"}, {"type": "boolean"}, {"type": "integer", "minimum": 0}
-TEXTS = {"type": "object", "additionalProperties": TEXT}
-POD = {"type": "object"}  # held against Kubernetes's own schema
-GROUP = {"rayStartParams": TEXTS, "labels": TEXTS, "template": POD}
-# Written by hand after KubeRay's reference, and narrower than it: what the manifests use.
-RAY_SERVICE = closed(
-    {
-        "apiVersion": {"const": "ray.io/v1"},
-        "kind": {"const": "RayService"},
-        "metadata": closed({"name": TEXT}, "name"),
-        "spec": closed(
-            {
-                "serveConfigV2": TEXT,
-                "excludeHeadPodFromServeSvc": FLAG,
-                "upgradeStrategy": closed({"type": {"enum": ["NewCluster", "None"]}}),
-                "rayClusterConfig": closed(
-                    {
-                        "rayVersion": TEXT,
-                        "authOptions": closed({"mode": {"enum": ["token", "disabled"]}}),
-                        "gcsFaultToleranceOptions": closed(
-                            {"redisAddress": TEXT, "redisPassword": {"type": "object"}}
-                        ),
-                        "enableInTreeAutoscaling": FLAG,
-                        "autoscalerOptions": closed(
-                            {
-                                "version": {"enum": ["v1", "v2"]},
-                                "idleTimeoutSeconds": COUNT,
-                                "resources": {"type": "object"},
-                            }
-                        ),
-                        "headGroupSpec": closed(GROUP, "template"),
-                        "workerGroupSpecs": {
-                            "type": "array",
-                            "items": closed(
-                                {
-                                    **GROUP,
-                                    "groupName": TEXT,
-                                    "minReplicas": COUNT,
-                                    "maxReplicas": COUNT,
-                                    "idleTimeoutSeconds": COUNT,
-                                },
-                                *("groupName", "minReplicas", "maxReplicas", "template"),
-                            ),
-                        },
-                    },
-                    *("headGroupSpec", "rayVersion"),
-                ),
-            },
-            *("rayClusterConfig", "serveConfigV2"),
-        ),
-    },
-    *("apiVersion", "kind", "metadata", "spec"),
-)
-
-
-@profiles
-def test_a_rayservice_has_only_known_fields(name: str) -> None:
-    jsonschema.validate(manifest(name), RAY_SERVICE)
-
-
-@profiles
-def test_the_pods_of_a_rayservice_have_only_fields_that_kubernetes_knows(name: str) -> None:
-    for spec in [cluster(name)["headGroupSpec"], *groups(name).values()]:
-        template = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}}
-        template["template"] = spec["template"]
-        kubernetes_validate.validate(template, KUBERNETES, strict=True)
-
-
-@cache
-def kuberay() -> jsonschema.Draft202012Validator:
-    """Return a check against RayService's schema as KubeRay has it, with every object closed."""
-    [crd] = documents(Path(os.environ["KUBERAY_CRD"]))
-    [version] = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]
-    schema = version["schema"]["openAPIV3Schema"]
-    close(schema)
-    return jsonschema.Draft202012Validator(schema)
-
-
-def close(schema: Any) -> None:
-    if isinstance(schema, list):
-        for part in schema:
-            close(part)
-    elif isinstance(schema, dict):
-        if isinstance(schema.get("properties"), dict) and not schema.get(
-            "x-kubernetes-preserve-unknown-fields"
-        ):
-            schema.setdefault("additionalProperties", False)
-        for part in schema.values():
-            close(part)
-
-
-needs_crd = pytest.mark.skipif(
-    "KUBERAY_CRD" not in os.environ,
-    reason="KUBERAY_CRD names no file: kubectl get crd rayservices.ray.io -o yaml",
-)
-
-
-@needs_crd
-@profiles
-def test_a_rayservice_holds_against_kuberays_own_schema(name: str) -> None:
-    kuberay().validate(manifest(name))
-
-
-@needs_crd
-@pytest.mark.parametrize("place", ["", "rayClusterConfig", "rayClusterConfig.headGroupSpec"])
-def test_an_unknown_field_fails_kuberays_own_schema(place: str) -> None:
-    document = manifest("turbo")
-    part = document["spec"]
-    for key in filter(None, place.split(".")):
-        part = part[key]
-    part["enableEverything"] = True
-    with pytest.raises(jsonschema.ValidationError, match="enableEverything"):
-        kuberay().validate(document)
-
-
-# Written by hand after the Prometheus operator's reference: what the manifest uses.
-POD_MONITOR = closed(
-    {
-        "apiVersion": {"const": "monitoring.coreos.com/v1"},
-        "kind": {"const": "PodMonitor"},
-        "metadata": closed({"name": TEXT, "labels": TEXTS}, "name"),
-        "spec": closed(
-            {
-                "selector": closed({"matchLabels": TEXTS}, "matchLabels"),
-                "podMetricsEndpoints": {
-                    "type": "array",
-                    "items": closed(
-                        {
-                            "port": TEXT,
-                            "interval": {"type": "string", "pattern": "^[0-9]+s$"},
-                            "relabelings": {
-                                "type": "array",
-                                "items": closed(
-                                    {
-                                        "sourceLabels": {"type": "array", "items": TEXT},
-                                        "targetLabel": TEXT,
-                                    }
-                                ),
-                            },
-                        },
-                        "port",
-                    ),
-                },
-            },
-            *("selector", "podMetricsEndpoints"),
-        ),
-    },
-    *("apiVersion", "kind", "metadata", "spec"),
-)
-
-
-def test_the_podmonitor_has_only_known_fields_and_finds_every_ray_pods_exporter() -> None:
-    [monitor] = documents(K8S / "podmonitor.yaml")
-    jsonschema.validate(monitor, POD_MONITOR)
-    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-    for name in render.PROFILES:
-        for container in ray_containers(name):
-            assert {"name": endpoint["port"], "containerPort": 8080} in container["ports"]
 
 
 # -- configs that are the profiles' --------------------------------------------------------------
@@ -318,7 +97,6 @@ def test_a_profile_with_a_diarizer_has_the_group_for_it() -> None:
         }
     )
     document = render.rayservice(profile, documents(K8S / "rayservice.yaml")[0])
-    jsonschema.validate(document, RAY_SERVICE)
     [*_, group] = document["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     assert (group["groupName"], group["minReplicas"], group["maxReplicas"]) == ("diarize", 0, 3)
 
