@@ -1,0 +1,275 @@
+"""The manifests: configs that are the profiles', numbers that fit, and names that match."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k8s import render
+from serve_app.profiles import NAMES
+from serve_app.settings import AppSettings
+from tests.manifests import (
+    K8S,
+    OTHERS,
+    ROOT,
+    Document,
+    cluster,
+    deployments,
+    documents,
+    groups,
+    manifest,
+    profiles,
+    served,
+)
+
+README = (K8S / "README.md").read_text()
+
+
+def gib(quantity: str) -> int:
+    assert quantity.endswith("Gi")
+    return int(quantity.removesuffix("Gi")) * 2**30
+
+
+# -- configs that are the profiles' --------------------------------------------------------------
+
+
+@profiles
+def test_the_committed_manifest_is_what_render_makes(name: str) -> None:
+    assert (K8S / f"{name}.yaml").read_text() == render.render(name), "run: python -m k8s.render"
+
+
+@profiles
+def test_the_cluster_runs_the_profile_but_for_network_placement_and_keys(name: str) -> None:
+    profile = yaml.safe_load((ROOT / f"configs/{name}.yaml").read_text())
+    config = served(name)
+    assert config.pop("proxy_location") == "EveryNode"
+    assert config.pop("http_options") == {**profile.pop("http_options"), "host": "0.0.0.0"}
+    profile.pop("proxy_location")
+    for app in config["applications"]:
+        assert app["args"]["api"].pop("keys_file") == render.KEYS_FILE
+        if not app["args"]["api"]:
+            app["args"].pop("api")
+        for deployment in app["deployments"]:
+            assert deployment["ray_actor_options"].pop("label_selector")
+    assert config == profile
+
+
+@profiles
+def test_the_settings_accept_the_args(name: str) -> None:
+    for app in served(name)["applications"]:
+        assert AppSettings.model_validate(app["args"]).api.keys_file == render.KEYS_FILE
+
+
+def test_every_profile_that_needs_a_gpu_has_a_manifest() -> None:
+    configs = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+    assert configs - set(render.PROFILES) == {"demo"}
+
+
+def test_a_deployment_takes_the_group_of_its_first_word() -> None:
+    assert render.tier_of({"name": "WhisperTranscriber-large-v3"}) == "whisper"
+    assert render.tier_of({"name": "SpeakerDiarizer"}) == "diarize"
+
+
+def test_gpu_pods_are_counted_by_whole_replicas_on_a_card() -> None:
+    def transcriber(share: float, n: int) -> Document:
+        return {
+            "name": "WhisperTranscriber-x",
+            "ray_actor_options": {"num_gpus": share},
+            "autoscaling_config": {"max_replicas": n},
+        }
+
+    assert render.pods([transcriber(1, 8)], "whisper", "max_replicas") == 8
+    assert render.pods([transcriber(0.55, 8)], "whisper", "max_replicas") == 8
+    assert render.pods([transcriber(0.25, 8)], "whisper", "max_replicas") == 2
+    assert render.pods([transcriber(0.25, 8)], "diarize", "max_replicas") == 0
+
+
+def test_a_profile_with_a_diarizer_has_the_group_for_it() -> None:
+    profile = yaml.safe_load((ROOT / "configs/turbo.yaml").read_text())
+    profile["applications"][0]["deployments"].append(
+        {
+            "name": "SpeakerDiarizer",
+            "autoscaling_config": {"min_replicas": 0, "max_replicas": 3},
+            "ray_actor_options": {"num_cpus": 1, "num_gpus": 1},
+        }
+    )
+    document = render.rayservice(profile, documents(K8S / "rayservice.yaml")[0])
+    [*_, group] = document["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    assert (group["groupName"], group["minReplicas"], group["maxReplicas"]) == ("diarize", 0, 3)
+
+
+# -- numbers that fit ----------------------------------------------------------------------------
+
+
+def cores(group: Document) -> int:
+    return int(group["rayStartParams"]["num-cpus"])
+
+
+def most(deployment: Document, resource: str) -> float:
+    n = deployment["autoscaling_config"]["max_replicas"]
+    return n * deployment["ray_actor_options"].get(resource, 0)
+
+
+@profiles
+def test_every_deployment_belongs_to_exactly_one_worker_group(name: str) -> None:
+    for deployment in deployments(name):
+        selector = deployment["ray_actor_options"]["label_selector"].items()
+        homes = [g for g in groups(name).values() if selector <= g["labels"].items()]
+        assert len(homes) == 1, deployment["name"]
+
+
+@profiles
+def test_the_head_runs_no_replica_and_takes_no_requests(name: str) -> None:
+    assert cluster(name)["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert manifest(name)["spec"]["excludeHeadPodFromServeSvc"] is True
+
+
+@profiles
+def test_two_proxies_or_more_on_machines_that_the_scheduler_spreads(name: str) -> None:
+    decode = groups(name)["decode"]
+    assert served(name)["proxy_location"] == "EveryNode"  # that holds a replica
+    assert decode["minReplicas"] >= 2
+    [ingress] = [d for d in deployments(name) if d["name"] == "Ingress"]
+    assert ingress["autoscaling_config"]["min_replicas"] >= 2
+    assert decode["template"]["spec"]["topologySpreadConstraints"]
+
+
+@profiles
+def test_twelve_cores_decode_for_every_gpu(name: str) -> None:
+    decode, whisper = groups(name)["decode"], groups(name)["whisper"]
+    [ingress] = [d for d in deployments(name) if d["name"] == "Ingress"]
+    for bound in ("minReplicas", "maxReplicas"):
+        left = decode[bound] * cores(decode) - most(ingress, "num_cpus")
+        assert left >= 12 * whisper[bound]
+
+
+@profiles
+def test_all_replicas_that_autoscaling_may_ask_for_find_room(name: str) -> None:
+    decode, whisper = groups(name)["decode"], groups(name)["whisper"]
+    wanted = [d for d in deployments(name) if render.tier_of(d) == "decode"]
+    assert sum(most(d, "num_cpus") for d in wanted) <= decode["maxReplicas"] * cores(decode)
+    models = [d["ray_actor_options"] for d in deployments(name) if render.tier_of(d) == "whisper"]
+    assert sum(options["num_gpus"] for options in models) <= 1  # one of each on one card
+    assert sum(options["num_cpus"] for options in models) <= cores(whisper)
+
+
+@profiles
+def test_the_object_store_fits_into_shared_memory_and_that_into_the_pod(name: str) -> None:
+    for group in groups(name).values():
+        spec = group["template"]["spec"]
+        [shm] = [v["emptyDir"] for v in spec["volumes"] if v["name"] == "shm"]
+        store = int(group["rayStartParams"]["object-store-memory"])
+        limit = gib(spec["containers"][0]["resources"]["limits"]["memory"])
+        assert store <= gib(shm["sizeLimit"]) < limit / 2
+
+
+@profiles
+def test_ray_is_told_fewer_cores_than_the_pod_asks_for(name: str) -> None:
+    for group in groups(name).values():
+        [container] = group["template"]["spec"]["containers"]
+        assert cores(group) <= int(container["resources"]["requests"]["cpu"])
+
+
+# -- names that match ----------------------------------------------------------------------------
+
+
+@profiles
+def test_the_control_plane_is_guarded_and_its_state_outlives_the_head(name: str) -> None:
+    assert cluster(name)["authOptions"] == {"mode": "token"}
+    [_, service] = documents(K8S / "base/redis.yaml")
+    address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    assert cluster(name)["gcsFaultToleranceOptions"]["redisAddress"] == address
+
+
+def named(part: Any, key: str) -> Iterator[Any]:
+    """Yield what stands under a key, wherever it is."""
+    if isinstance(part, list):
+        for item in part:
+            yield from named(item, key)
+    elif isinstance(part, dict):
+        if key in part:
+            yield part[key]
+        for item in part.values():
+            yield from named(item, key)
+
+
+def test_the_readme_tells_how_to_make_every_secret() -> None:
+    parts = [manifest("turbo"), *(p.values[0] for p in OTHERS)]
+    wanted = {(ref["name"], ref["key"]) for ref in named(parts, "secretKeyRef")}
+    wanted |= {(name, Path(render.KEYS_FILE).name) for name in named(parts, "secretName")}
+    assert len(wanted) == 3
+    for name, key in wanted:
+        made = re.search(rf"create secret generic {name} .*?--from-\w+=([\w-]+)=", README)
+        assert made, name
+        assert made[1] == key
+
+
+def test_the_keys_file_lies_where_the_ingress_pods_mount_it() -> None:
+    [container] = groups("turbo")["decode"]["template"]["spec"]["containers"]
+    [mount] = [m for m in container["volumeMounts"] if m["name"] == "api-keys"]
+    assert mount["mountPath"] == str(Path(render.KEYS_FILE).parent)
+
+
+@profiles
+def test_every_volume_claim_is_made_by_the_base(name: str) -> None:
+    claims = {c["claimName"] for c in named(manifest(name), "persistentVolumeClaim")}
+    assert claims == {documents(K8S / "base/cache.yaml")[0]["metadata"]["name"]}
+
+
+@profiles
+def test_the_job_fetches_the_weights_of_every_profile(name: str) -> None:
+    script = documents(K8S / "base/cache.yaml")[1]["spec"]["template"]["spec"]["containers"][0]
+    for app in served(name)["applications"]:
+        for model in app["args"]["models"]:
+            assert f"hf download {model['source']}\n" in script["args"][0]
+
+
+@profiles
+def test_a_change_of_profile_keeps_the_address_that_the_front_proxy_asks(name: str) -> None:
+    config = (K8S / "front-proxy/nginx.conf").read_text()
+    assert f"server {manifest(name)['metadata']['name']}-serve-svc:8000 " in config
+
+
+def test_readiness_is_the_apps_own() -> None:
+    deployment = documents(K8S / "front-proxy/front-proxy.yaml")[0]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+
+
+def test_images_and_ray_are_of_the_versions_in_this_repository() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    compose = documents(K8S / "compose.yaml")[0]
+    parts = [compose, *(manifest(name) for name in render.PROFILES)]
+    assert {image.rpartition("-c")[0] for image in named(parts, "image")} == {
+        f"serve-app:{version}"
+    }
+    for name in render.PROFILES:
+        assert f"ray=={cluster(name)['rayVersion']}" in pins
+
+
+def test_the_image_copies_what_the_build_sees_and_installs_extras_that_exist() -> None:
+    dockerfile = (K8S / "Dockerfile").read_text()
+    seen = re.findall(r"^!(\S+)$", (K8S / "Dockerfile.dockerignore").read_text(), re.M)
+    sources = [s for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M) for s in line.split()]
+    assert sorted(sources) == sorted(seen)
+    assert all((ROOT / source).exists() for source in sources)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for names in re.findall(r"EXTRAS=([\w,]+)", dockerfile):
+        assert set(names.split(",")) <= extras["optional-dependencies"].keys()
+    assert 'ENTRYPOINT ["serve-app", "serve"]' in dockerfile
+    assert dockerfile.count("USER 1000") == len(re.findall("^FROM base", dockerfile, re.M))
+
+
+def test_compose_passes_on_every_variable_that_has_an_effect() -> None:
+    [compose] = documents(K8S / "compose.yaml")
+    wanted = {name.name for name in NAMES if not name.no_meaning}
+    inside = {"UVICORN_HOST", "UVICORN_PORT"}  # the container's address is the image's and `ports:`
+    for service in compose["services"].values():
+        assert set(service["environment"]) - {"HF_TOKEN"} == wanted - inside
+        assert service["ports"] == ["127.0.0.1:8000:8000"]
+        assert service["volumes"] == ["cache:/cache"]
+    assert "UVICORN_HOST=0.0.0.0" in (K8S / "Dockerfile").read_text()
