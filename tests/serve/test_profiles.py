@@ -30,7 +30,7 @@ from tests.environment_examples import EXAMPLES, Example, look_up
 from tests.serve.conftest import free_port
 from tests.serve.test_wheel import clean_environment
 
-START_LIMIT_S = 120
+START_LIMIT_S = 150
 
 
 def rendered(profile: str, **choices: Any) -> dict[str, Any]:
