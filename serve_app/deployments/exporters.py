@@ -1,6 +1,7 @@
 """The metrics exporters of the cluster's nodes: one per node, run by Ray."""
 
 import asyncio
+from typing import Any
 
 import ray
 import requests
@@ -11,13 +12,14 @@ TIMEOUT_S = 2.0  # Prometheus gives up on the whole page after 10 s
 async def fetch_pages() -> dict[str, str | None]:
     """Return the page of each alive node's exporter by its address; None: no answer in time."""
     nodes = await asyncio.to_thread(ray.nodes)
-    addresses = [
-        f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
-        for node in nodes
-        if node["Alive"]
-    ]
+    addresses = [_address(node) for node in nodes if node["Alive"]]
     pages = await asyncio.gather(*(_fetch(address) for address in addresses))
     return dict(zip(addresses, pages, strict=True))
+
+
+def _address(node: dict[str, Any]) -> str:
+    host, port = node["NodeManagerAddress"], node["MetricsExportPort"]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # the first: IPv6
 
 
 async def _fetch(address: str) -> str | None:
