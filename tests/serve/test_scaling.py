@@ -13,8 +13,10 @@ from typing import Any
 import openai
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 
+from serve_app import metrics
 from serve_app.models import asset
 from serve_app.scheduler import GateStats
 from tests.clips import clip, encode, references
@@ -137,6 +139,18 @@ class App:
         stats: GateStats = handle.gate_stats.remote().result(timeout_s=TIMEOUT_S)
         return stats
 
+    def exported_batch_sizes(self) -> set[float]:
+        """What /metrics tells of the first model's replicas."""
+        page = requests.get(f"{self.url}/metrics", timeout=TIMEOUT_S).text
+        own = {"application": "scaling", "deployment": "WhisperTranscriber-first"}
+        return {
+            sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == metrics.MAX_BATCH_SIZE.exported
+            and own.items() <= sample.labels.items()
+        }
+
     def n_replicas(self, model: str) -> int:
         deployments = serve.status().applications["scaling"].deployments
         return sum(deployments[f"WhisperTranscriber-{model}"].replica_states.values())
@@ -212,11 +226,14 @@ def test_each_request_reaches_the_model_it_names_and_no_batch_holds_another_mode
         assert app.stats(model).max_batch > 1
 
 
-def test_a_new_batch_size_under_load_fails_no_request(app: App) -> None:
+def test_a_new_batch_size_under_load_fails_no_request_and_is_soon_on_the_metrics_page(
+    app: App,
+) -> None:
     app.deploy()
     with under_load(app.ask_first) as go_on:
         app.deploy(user_config={"max_batch_size": 3})
         assert app.stats("first").max_batch_size == 3
+        wait_until(lambda: 3.0 in app.exported_batch_sizes(), limit_s=30)
         go_on()
     assert app.stats("first").max_batch == 3
 
