@@ -43,16 +43,21 @@ def app(args: AppSettings) -> Application:
 
     A Serve config's `deployments:` section overrides the options set here.
     """
+    # A replica that is replaced finishes what it has: after Serve's 20 s it would be cut off. Each
+    # has as long as what calls it waits, so that a longer time would change nothing.
+    ingress = _ingress.options(graceful_shutdown_timeout_s=args.request_timeout_s)
+    preprocessor = _preprocessor.options(graceful_shutdown_timeout_s=args.audio.slice_timeout_s)
     user_config = TranscriberUserConfig().model_dump()
     transcribers = {
         model.name: _transcriber.options(
             name=f"WhisperTranscriber-{model.name}",
             ray_actor_options=_actor_options(model),
             user_config=user_config,
+            graceful_shutdown_timeout_s=args.retry.try_timeout_s,
         ).bind(model)
         for model in args.models
     }
-    return _ingress.bind(args, _preprocessor.bind(args.audio), transcribers)
+    return ingress.bind(args, preprocessor.bind(args.audio), transcribers)
 
 
 def _actor_options(model: ModelSettings) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from serve_app.settings import ModelSettings
 
 STATUS_TIMEOUT_S = 5.0  # the controller answers in milliseconds, or is being restarted
 FRESH_S = 10.0  # a model heard of so lately is not asked whether it is up
+DRAIN_TIMEOUT_S = 0.5  # Serve refuses a call to a deployment that is gone at once
 WAKE_TIMEOUT_S = 1.0  # a replica that is up answers at once; one that starts is not waited for
 
 # States of a replica, and of a deployment, by Serve's names: its enums of strings are not public.
@@ -143,6 +144,19 @@ class Catalog:
             state = ModelState.LOADING  # Serve's autoscaler has not looked yet
         return models.make_card(model, self._declared, state)
 
+    async def present(self) -> list[str]:
+        """Return the models that can still answer: a new config may have taken some away.
+
+        Raises:
+            ServiceUnavailableError: Serve does not tell.
+        """
+        deployments = await self._app_deployments()
+        return [
+            name
+            for name, handle in self._transcribers.items()
+            if handle.deployment_name in deployments or await _drains(handle)
+        ]
+
     async def _deployments(self) -> dict[str, DeploymentStatusOverview]:
         """Return what the controller knows of each model's deployment."""
         known = await self._app_deployments()
@@ -161,6 +175,17 @@ class Catalog:
             return status.applications[app_name].deployments
         except (TimeoutError, KeyError, RayError):
             raise _unknown() from None
+
+
+async def _drains(handle: DeploymentHandle[Any]) -> bool:
+    """Tell whether a deleted deployment has replicas yet; they finish what they have taken."""
+    try:
+        await asyncio.wait_for(call(handle.info), DRAIN_TIMEOUT_S)
+    except ServiceUnavailableError:
+        return False
+    except TimeoutError:  # as long as it drains, Serve lets new calls wait
+        pass
+    return True
 
 
 def _unknown() -> ServiceUnavailableError:

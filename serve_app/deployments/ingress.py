@@ -38,6 +38,7 @@ from serve_app.domain import (
 from serve_app.errors import DeadlineExceededError, TranscriptionError
 from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.load_watch import LoadWatch
+from serve_app.removals import Removals
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, ModelSettings
 
@@ -60,6 +61,7 @@ class Ingress:
         self._meters = IngressMeters()
         self._retries = Retries(settings.retry, self._meters.record_retry)
         self._catalog = Catalog(settings.models, transcribers, self._retries)
+        self._removals = Removals(self._catalog.present)
         self._budgets = {
             model.name: ChunkBudget(
                 n_chunks=model.max_queued_chunks, max_per_request=settings.max_chunks_in_flight
@@ -173,9 +175,10 @@ class Ingress:
                 chunk = await detection.first_chunk(prepare)
                 if chunk is None:
                     return DetectedLanguage(probabilities=())
-                found: DetectedLanguage = await self._retries.run(
-                    lambda: call(transcriber.detect_language, chunk)
-                )
+                async with self._removals.guard(declared.name):
+                    found: DetectedLanguage = await self._retries.run(
+                        lambda: call(transcriber.detect_language, chunk)
+                    )
             return found
 
     async def list_models(self) -> list[ModelCard]:
@@ -244,9 +247,10 @@ class Ingress:
 
         async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
             job = ChunkJob(chunk=chunk, options=options, request_id=request_id)
-            made: ChunkTranscript = await self._retries.run(
-                lambda: call(transcriber.transcribe_chunk, job)
-            )
+            async with self._removals.guard(model.name):
+                made: ChunkTranscript = await self._retries.run(
+                    lambda: call(transcriber.transcribe_chunk, job)
+                )
             self._catalog.heard(model.name)
             return made
 

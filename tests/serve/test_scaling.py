@@ -13,8 +13,10 @@ from typing import Any
 import openai
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 
+from serve_app import metrics
 from serve_app.models import asset
 from serve_app.scheduler import GateStats
 from tests.clips import clip, encode, references
@@ -61,14 +63,17 @@ class App:
         write_cache(directory)
         write_model(directory / "second", SECOND)
         small = {"device": "cpu", "cpu_threads": 1, "max_chunk_s": 5.0}
-        self._models = [
-            {"name": "first", "source": "tests/first", **small},
-            {"name": "second", "source": str(directory / "second"), **small},
-        ]
+        self._first = {"source": "tests/first", **small}
+        self._second = {"name": "second", "source": str(directory / "second"), **small}
         self._cache = {"HF_HOME": str(directory), "HF_HUB_OFFLINE": "1"}
 
     def deploy(
-        self, *, user_config: Change | None = None, wait_s: float = 0.0, idle_s: float = 60.0
+        self,
+        *,
+        user_config: Change | None = None,
+        wait_s: float = 0.0,
+        idle_s: float = 60.0,
+        name: str = "first",
     ) -> None:
         """Deploy from a config.
 
@@ -77,6 +82,7 @@ class App:
             wait_s: how long a request waits for a model at zero replicas. Another value replaces
                 every replica of the app.
             idle_s: after which the second model goes to zero replicas.
+            name: of the first model. Another one takes away the model that was the first.
         """
         two = {"num_replicas": 2, "ray_actor_options": {"num_cpus": 0.1}}
         first = {
@@ -95,11 +101,14 @@ class App:
                 "name": "scaling",
                 "route_prefix": "/scaling",
                 "import_path": "serve_app.app:app",
-                "args": {"models": self._models, "cold_start_wait_s": wait_s},
+                "args": {
+                    "models": [{"name": name, **self._first}, self._second],
+                    "cold_start_wait_s": wait_s,
+                },
                 "deployments": [
                     {"name": "Ingress", **two},
                     {"name": "AudioPreprocessor", **two},
-                    {"name": "WhisperTranscriber-first", **first},
+                    {"name": f"WhisperTranscriber-{name}", **first},
                     {"name": "WhisperTranscriber-second", **second},
                 ],
             }
@@ -119,43 +128,62 @@ class App:
         answer.raise_for_status()
         return str(answer.json()["text"])
 
+    def official_client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none")
+
+    def ask_first(self) -> str:
+        return self.text("first")
+
     def stats(self, model: str) -> GateStats:
         handle = serve.get_deployment_handle(f"WhisperTranscriber-{model}", "scaling")
         stats: GateStats = handle.gate_stats.remote().result(timeout_s=TIMEOUT_S)
         return stats
 
+    def exported_batch_sizes(self) -> set[float]:
+        """What /metrics tells of the first model's replicas."""
+        page = requests.get(f"{self.url}/metrics", timeout=TIMEOUT_S).text
+        own = {"application": "scaling", "deployment": "WhisperTranscriber-first"}
+        return {
+            sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == metrics.MAX_BATCH_SIZE.exported
+            and own.items() <= sample.labels.items()
+        }
+
     def n_replicas(self, model: str) -> int:
         deployments = serve.status().applications["scaling"].deployments
         return sum(deployments[f"WhisperTranscriber-{model}"].replica_states.values())
 
-    @contextmanager
-    def under_load(self) -> Iterator[Callable[[], None]]:
-        """Ask the first model without a pause for the time of the block; no request may fail.
 
-        Yields:
-            what waits until every client has been answered twice more.
-        """
-        stop = Event()
-        texts: list[str] = []
+@contextmanager
+def under_load(ask: Callable[[], str]) -> Iterator[Callable[[], None]]:
+    """Let clients ask without a pause for the time of the block; no request may fail.
 
-        def client() -> None:
-            while not stop.is_set():
-                texts.append(self.text("first"))
+    Yields:
+        what waits until so many answers have come that each client had one.
+    """
+    stop = Event()
+    texts: list[str] = []
 
-        def go_on() -> None:
-            n = len(texts) + 2 * N_CLIENTS
-            wait_until(lambda: len(texts) >= n or any(future.done() for future in clients))
+    def client() -> None:
+        while not stop.is_set():
+            texts.append(ask())
 
-        with ThreadPoolExecutor(N_CLIENTS) as pool:
-            clients = [pool.submit(client) for _ in range(N_CLIENTS)]
-            try:
-                go_on()
-                yield go_on
-            finally:
-                stop.set()
-        for future in clients:
-            future.result()
-        assert set(texts) <= {written(FIRST), written(FIRST_V2)}
+    def go_on() -> None:
+        n = len(texts) + 2 * N_CLIENTS
+        wait_until(lambda: len(texts) >= n or any(future.done() for future in clients))
+
+    with ThreadPoolExecutor(N_CLIENTS) as pool:
+        clients = [pool.submit(client) for _ in range(N_CLIENTS)]
+        try:
+            go_on()
+            yield go_on
+        finally:
+            stop.set()
+    for future in clients:
+        future.result()
+    assert set(texts) <= {written(FIRST), written(FIRST_V2)}
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
@@ -178,7 +206,7 @@ def test_a_model_that_wakes_for_longer_than_requests_wait_says_when_to_come_agai
     refused = app.ask("second")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "model_loading")
     assert int(refused.headers["retry-after"]) > 0
-    with openai.OpenAI(base_url=f"{app.url}/v1", api_key="none") as client:
+    with app.official_client() as client:
         made = client.audio.transcriptions.create(model="second", file=CLIP)
     assert made.text == written(SECOND)
 
@@ -198,18 +226,21 @@ def test_each_request_reaches_the_model_it_names_and_no_batch_holds_another_mode
         assert app.stats(model).max_batch > 1
 
 
-def test_a_new_batch_size_under_load_fails_no_request(app: App) -> None:
+def test_a_new_batch_size_under_load_fails_no_request_and_is_soon_on_the_metrics_page(
+    app: App,
+) -> None:
     app.deploy()
-    with app.under_load() as go_on:
+    with under_load(app.ask_first) as go_on:
         app.deploy(user_config={"max_batch_size": 3})
         assert app.stats("first").max_batch_size == 3
+        wait_until(lambda: 3.0 in app.exported_batch_sizes(), limit_s=30)
         go_on()
     assert app.stats("first").max_batch == 3
 
 
 def test_a_new_revision_under_load_fails_no_request(app: App) -> None:
     app.deploy()
-    with app.under_load() as go_on:
+    with under_load(app.ask_first) as go_on:
         app.deploy(user_config={"revision": "v2"})
         assert app.text("first") == written(FIRST_V2)
         go_on()
@@ -225,7 +256,7 @@ def test_a_revision_that_cannot_be_loaded_leaves_the_old_one_in_force(app: App) 
 
 def test_new_settings_under_load_fail_no_request(app: App) -> None:
     app.deploy()
-    with app.under_load() as go_on:
+    with under_load(app.ask_first) as go_on:
         app.deploy(wait_s=30, idle_s=1)
         go_on()
 
@@ -236,3 +267,16 @@ def test_a_model_at_zero_replicas_answers_and_goes_back_to_zero(app: App) -> Non
     assert app.text("second") == written(SECOND)
     assert app.n_replicas("second") == 1
     wait_until(lambda: app.n_replicas("second") == 0)
+
+
+def test_another_profile_under_load_fails_no_request_of_the_official_client(app: App) -> None:
+    app.deploy(wait_s=30, idle_s=1)
+    with app.official_client() as client:
+
+        def ask() -> str:
+            return client.audio.transcriptions.create(model="whisper-1", file=CLIP).text
+
+        with under_load(ask) as go_on:
+            app.deploy(wait_s=30, idle_s=1, name="other")
+            go_on()
+    assert app.ask("first").status_code == 404

@@ -1,0 +1,71 @@
+"""Work for a model ends when a new config takes the model away.
+
+Serve leaves a call waiting for ever if its deployment is deleted before a replica has taken it.
+Runs on one event loop; knows no Ray: whoever makes one says how to look.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+
+from serve_app.errors import ServiceUnavailableError
+
+LOOK_EVERY_S = 2.0  # much shorter than a client waits, and nothing to the controller
+
+
+class Removals:
+    """Ends what waits for models that are gone."""
+
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[Collection[str]]],
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        """Make one for all requests of a process.
+
+        Args:
+            look: returns the models that can still answer, or raises ServiceUnavailableError
+                where that is not known.
+            look_every_s: the pause between two looks.
+        """
+        self._look = look
+        self._look_every_s = look_every_s
+        self._limits: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)  # by model
+        self._watch: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def guard(self, model: str) -> AsyncGenerator[None]:
+        """Let the work inside go on as long as the model can answer.
+
+        Raises:
+            ServiceUnavailableError: it no longer can; whoever sends the request again meets the
+                new config.
+        """
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_models())
+        limits = self._limits[model]
+        try:
+            async with asyncio.timeout(None) as limit:
+                limits.add(limit)
+                try:
+                    yield
+                finally:
+                    limits.discard(limit)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ServiceUnavailableError(f"The model '{model}' is no longer served.") from None
+
+    async def _watch_models(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            with suppress(ServiceUnavailableError):
+                present = await self._look()
+                for model in self._limits.keys() - present:
+                    self._end(self._limits[model])
+
+    def _end(self, limits: set[asyncio.Timeout]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        while limits:
+            limits.pop().reschedule(now_s)
