@@ -60,6 +60,8 @@ class Removals:
     async def _watch_models(self) -> None:
         while True:
             await asyncio.sleep(self._look_every_s)
+            if not any(self._limits.values()):
+                continue
             with suppress(ServiceUnavailableError):
                 present = await self._look()
                 for model in self._limits.keys() - present:

@@ -13,7 +13,7 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import DeploymentStatusOverview
+from ray.serve.schema import DeploymentStatusOverview, ServeStatus
 
 from serve_app import models
 from serve_app.deployments.calls import call
@@ -52,6 +52,7 @@ class Catalog:
         self._wakes: dict[str, asyncio.Future[None]] = {}
         self._infos: dict[str, ModelInfo] = {}
         self._heard_s: dict[str, float] = {}
+        self._status: asyncio.Future[ServeStatus] | None = None
 
     async def cards(self) -> list[ModelCard]:
         """Return all models. Raises ServiceUnavailableError where Serve does not tell."""
@@ -169,11 +170,17 @@ class Catalog:
 
     async def _app_deployments(self) -> dict[str, DeploymentStatusOverview]:
         """Return what the controller knows of each deployment of this app, by its name."""
-        app_name = serve.get_replica_context().app_name
+        # One question at a time: each holds a thread of the few that uploads need as well, and
+        # while the controller is restarted none of them ends.
+        if self._status is None or self._status.done():
+            self._status = asyncio.ensure_future(asyncio.to_thread(serve.status))
+        await asyncio.wait({self._status}, timeout=STATUS_TIMEOUT_S)
+        if not self._status.done():
+            raise _unknown()
         try:
-            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
-            return status.applications[app_name].deployments
-        except (TimeoutError, KeyError, RayError):
+            app_name = serve.get_replica_context().app_name
+            return self._status.result().applications[app_name].deployments
+        except (KeyError, RayError):
             raise _unknown() from None
 
 
