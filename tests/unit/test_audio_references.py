@@ -138,6 +138,7 @@ def movie_of_samples_elsewhere(path):
     """A QuickTime file whose data reference is an alias of another file (QTFF, `dref`)."""
     file = bytearray(encode("mov", "pcm_s16be", 16_000, 1))
     entry = file.index(b"dref") + 12
+    path += bytes(len(path) % 2)  # records are padded to whole words
     record = struct.pack(">HH", 2, len(path)) + path + b"\xff\xff"
     alias = b"alis" + bytes(4 + 150) + record
     added = len(alias) + 4 - int.from_bytes(file[entry : entry + 4], "big")
