@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from ray import serve
 
 from benchmarks.graph import APP, Graph, deploy, running_ray
@@ -60,10 +61,11 @@ class Clients:
         for thread in self._threads:
             thread.join()
 
-    def p95_s(self) -> float:
-        """Return the 95th percentile of the latest answers' times."""
+    def p95_s(self) -> float | None:
+        """Return the 95th percentile of the latest answers' times; None where none came."""
         since_s = time.monotonic() - P95_OVER_S
-        return percentiles([took_s for at_s, took_s in self.answers if at_s >= since_s])["p95_s"]
+        latest = [took_s for at_s, took_s in self.answers if at_s >= since_s]
+        return percentiles(latest)["p95_s"] if latest else None
 
     def _run(self, i: int) -> None:
         names = sorted(self._alone)
@@ -193,7 +195,7 @@ def _hold(report: Report, clients: Clients, *, n_second: int) -> None:
     step = [row for row in report.rows if row["phase"] == "step"]
     grown = [row["at_s"] - step[0]["at_s"] for row in step if row["n_replicas"] > 1]
     if grown:
-        report.note(f"The second replica answered {grown[0]:.0f} s after the step.")
+        report.note(f"The second replica ran {grown[0]:.0f} s after the step.")
     bars: Sequence[tuple[str, float, float, bool]] = (
         ("replicas under load", most["n_replicas"], 2, True),
         ("replicas at the end", last["n_replicas"], 1, False),
@@ -209,8 +211,8 @@ def _hold(report: Report, clients: Clients, *, n_second: int) -> None:
 def _plot(report: Report) -> None:
     at_s = [row["at_s"] for row in report.rows]
 
-    def line(key: str) -> list[float]:
-        return [row[key] for row in report.rows]
+    def line(key: str) -> NDArray[np.float64]:
+        return np.array([row[key] for row in report.rows], float)  # a gap where there is None
 
     with report.plot(n_axes=2) as (left, right):
         left.step(at_s, line("n_clients"), where="post", label="clients")
@@ -218,7 +220,7 @@ def _plot(report: Report) -> None:
         left.step(at_s, line("n_second"), where="post", label="replicas of the second model")
         left.set(xlabel="s", ylim=(0, None))
         left.legend()
-        right.plot(at_s, np.asarray(line("p95_s")))
+        right.plot(at_s, line("p95_s"))
         right.set(
             xlabel="s", ylabel=f"p95 of the last {P95_OVER_S:.0f} s' answers, s", ylim=(0, None)
         )
