@@ -14,7 +14,6 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from serve_app.app import app
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
@@ -82,15 +81,21 @@ def running_ray() -> Iterator[str]:
 
 
 @contextmanager
-def running_graph(args: Mapping[str, Any]) -> Iterator[Graph]:
+def running_graph(
+    args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Graph]:
     """Run the graph with these settings; yield it once it is ready.
+
+    Args:
+        args: AppSettings.
+        deployments: Serve's own options, as in a profile.
 
     Raises:
         TimeoutError: it did not become ready.
     """
     settings = AppSettings.model_validate(args)
     with running_ray() as url:
-        serve.run(app(settings), name=APP, route_prefix="/")
+        deploy(args, deployments)
         deadline_s = time.monotonic() + READY_LIMIT_S
         while not requests.get(f"{url}/ready", timeout=30).ok:
             if time.monotonic() > deadline_s:
