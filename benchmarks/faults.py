@@ -22,7 +22,7 @@ from benchmarks.results import seconds
 WHOLE_LIMIT_S = 120.0  # a graph that is not whole again after this never will be
 LOOK_EVERY_S = 0.1
 HUNG_S = 60.0
-CONTROLLER = "SERVE_CONTROLLER_ACTOR"
+CONTROLLER = "ServeController"
 PROXY = "ProxyActor"
 
 
@@ -32,11 +32,12 @@ class Replicas:
 
     deployment: str
     n: int
+    app: str = APP
 
     @property
     def process_name(self) -> str:
         """Return the name of their processes."""
-        return f"ServeReplica:{APP}:{self.deployment}"
+        return f"ServeReplica:{self.app}:{self.deployment}"
 
     def pids(self) -> list[int]:
         """Return their process ids."""
@@ -44,7 +45,7 @@ class Replicas:
 
     def n_running(self) -> int:
         """Return how many Serve counts as running."""
-        deployment = serve.status().applications[APP].deployments[self.deployment]
+        deployment = serve.status().applications[self.app].deployments[self.deployment]
         return sum(n for state, n in deployment.replica_states.items() if state == "RUNNING")
 
     def are_whole(self, without: int) -> bool:
