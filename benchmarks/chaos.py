@@ -82,11 +82,16 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> No
         only: names of trials; none: all.
     """
     times = 2 if quick else times
+    recorded: dict[float, list[Utterance]] = {}  # by the silence behind each clip
     chosen = [trial for trial in TRIALS if not only or trial.name in only]
     for n in dict.fromkeys(trial.n_replicas for trial in chosen):
         with running_graph(embedded_workpiece(threads=1).args, replicated(n)) as graph:
             for trial in (t for t in chosen if t.n_replicas == n):
-                _try(report, graph, trial, trial.n_times or times)
+                silence_s = trial.silence_s
+                if silence_s not in recorded:
+                    recorded[silence_s] = utterances_of(graph, silence_s=silence_s)
+                load = Load(graph.url, recorded[silence_s], trial.client)
+                _try(report, graph, load, trial, trial.n_times or times)
     report.note(
         "The proxy is one process on one node; behind a load balancer over two nodes its clients "
         "are sent to the other one."
@@ -121,10 +126,9 @@ def utterances_of(
     )
 
 
-def _try(report: Report, graph: Graph, trial: Trial, n_times: int) -> None:
+def _try(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -> None:
     """Plant one kind of fault so many times, and hold what the clients saw against its limits."""
     rng = np.random.default_rng(0)
-    load = Load(graph.url, utterances_of(graph, silence_s=trial.silence_s), trial.client)
     whole_after_s = []
     with load.closed_loop(N_CLIENTS):
         for i in range(n_times):
