@@ -68,7 +68,7 @@ def hang_replica(replicas: Replicas, rng: np.random.Generator, *, hung_s: float 
     """
     pid = int(rng.choice(replicas.pids()))
     began_s = time.monotonic()
-    with _stopped(pid):
+    with stopped(pid):
         took_s = seconds(lambda: wait_until(lambda: replicas.are_whole(without=pid)))
         time.sleep(max(0.0, began_s + hung_s - time.monotonic()))
     return took_s
@@ -110,7 +110,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def _stopped(pid: int) -> Iterator[None]:
+def stopped(pid: int) -> Iterator[None]:
     """Keep a process stopped while the block runs; it may be killed meanwhile."""
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,6 +1,7 @@
 """Real Ray and the real graph on 127.0.0.1, for the time of a `with` block."""
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
+from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
@@ -62,6 +64,7 @@ class Graph:
 @contextmanager
 def running_ray() -> Iterator[str]:
     """Run a Ray of our own; yield the address of its HTTP proxy."""
+    os.environ.update(RAY_ENVIRONMENT)
     # More CPUs than there may be: replicas must be placed, however small the machine.
     ray.init(
         address="local",

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ def _application() -> serve.Application:
             max_ongoing_requests=64,
             health_check_period_s=1,
             health_check_timeout_s=2,
+            graceful_shutdown_timeout_s=SETTINGS.retry.try_timeout_s,
             ray_actor_options={"num_cpus": 0.1},
             **options,
         )(kind)
@@ -122,14 +124,16 @@ def test_nobody_notices_that_a_replica_was_killed(
     assert_all_answered(load)
 
 
-def test_a_replica_that_hangs_is_replaced_and_its_requests_are_answered(
+def test_a_replica_that_hangs_is_replaced_and_its_requests_are_answered_elsewhere(
     url: str, utterances: Sequence[Utterance]
 ) -> None:
+    transcribers = replicas("WhisperTranscriber-demo")
+    pid = transcribers.pids()[0]
     load = Load(url, utterances, Client())
-    with load.closed_loop(N_PLACES):
+    with ExitStack() as until_all_are_answered, load.closed_loop(N_PLACES):
         time.sleep(0.5)
-        hung = replicas("WhisperTranscriber-demo")
-        faults.hang_replica(hung, np.random.default_rng(0), hung_s=0.0)
+        until_all_are_answered.enter_context(faults.stopped(pid))
+        wait_until(lambda: transcribers.are_whole(without=pid))
     assert_all_answered(load)
 
 
