@@ -117,17 +117,16 @@ class Load:
         with self._running(send_all):
             yield self
 
-    def counts(self, since_s: float = 0.0) -> dict[str, int]:
-        """Count the verdicts of what was sent since; see `verdicts.count`."""
-        rows = [row for row in self.rows if row.sent_s >= since_s]
-        before = {row.request_id for row in self.rows if row.sent_s < since_s}
-        return count([i for i in self.sent if i not in before], rows)
+    def counts_so_far(self) -> dict[str, int]:
+        """Count the verdicts of what has been answered by now; see `verdicts.count`."""
+        rows = list(self.rows)
+        return count([row.request_id for row in rows], rows)
 
     def figures(self) -> dict[str, object]:
         """Return the counts, the latencies of what was answered well, and what went wrong."""
         took_s = [row.took_s for row in self.rows if row.verdict is Verdict.OK]
         return {
-            **self.counts(),
+            **count(self.sent, self.rows),
             **percentiles(took_s),
             "max_s": max(took_s, default=float("nan")),
             "wrong": [

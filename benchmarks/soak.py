@@ -93,8 +93,8 @@ def _plant_in_turn(
         time.sleep(max(0.0, at_s - load.now_s()))
         began_s = load.now_s()
         plant(graph, rng)
-        counts = load.counts()
-        report.add(fault=name, at_s=began_s, whole_after_s=load.now_s() - began_s, **counts)
+        took_s = load.now_s() - began_s
+        report.add(fault=name, at_s=began_s, whole_after_s=took_s, **load.counts_so_far())
         say(f"{(soak_s - load.now_s()) / 60:.1f} minutes left")
     time.sleep(max(0.0, soak_s - load.now_s()))
 
