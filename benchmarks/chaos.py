@@ -13,9 +13,11 @@ from benchmarks.graph import Graph, running_graph
 from benchmarks.load import STOCK_RETRIES, Client, Load, Utterance, record_utterances
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, say
+from serve_app.metrics import RETRIES
 
 N_UTTERANCES = 64
 N_CLIENTS = 8
+METRICS_S = 15.0  # Ray's exporters are told every 10 s
 DEADLINE_S = 60.0  # of a request beside a hung replica
 SILENCE_S = 30.0  # behind each clip where the AudioPreprocessor is to be hit while it works
 TRANSCRIBER, PREPROCESSOR, INGRESS = "WhisperTranscriber-demo", "AudioPreprocessor", "Ingress"
@@ -130,18 +132,21 @@ def _try(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -
     """Plant one kind of fault so many times, and hold what the clients saw against its limits."""
     rng = np.random.default_rng(0)
     whole_after_s = []
+    resent_before = graph.counter(RETRIES)
     with load.closed_loop(N_CLIENTS):
         for i in range(n_times):
             time.sleep(rng.uniform(1.0, 2.0))
             whole_after_s.append(trial.plant(graph, rng))
             say(f"{trial.name}: {i + 1} of {n_times}, whole again after {whole_after_s[-1]:.1f} s")
         time.sleep(1.0)
+    time.sleep(METRICS_S)
     figures: dict[str, Any] = load.figures()
     report.add(
         trial=trial.name,
         n_faults=n_times,
         n_replicas=trial.n_replicas,
         whole_after_s=float(np.median(whole_after_s)),
+        n_resent=graph.counter(RETRIES) - resent_before,
         **figures,
     )
     for what, limit in trial.limits.items():

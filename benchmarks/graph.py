@@ -11,11 +11,13 @@ from typing import Any
 
 import ray
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from serve_app.cli.graph import RAY_ENVIRONMENT
+from serve_app.metrics import Metric
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
@@ -53,6 +55,17 @@ class Graph:
         name = f"WhisperTranscriber-{self.settings.models[0].name}"
         stats = serve.get_deployment_handle(name, APP).gate_stats.remote().result(timeout_s=60)
         return int(stats.n_jobs)
+
+    def counter(self, metric: Metric) -> float:
+        """Return the sum of a counter over all replicas, as GET /metrics has it."""
+        page = requests.get(f"{self.url}/metrics", timeout=60)
+        page.raise_for_status()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(page.text)
+            for sample in family.samples
+            if sample.name == metric.exported
+        )
 
     def set_batch_size(self, max_batch_size: int) -> None:
         """Give the first model's one replica another batch size, as its `user_config` would."""
