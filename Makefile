@@ -11,7 +11,7 @@ ARGS ?=
 export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint fuzz bench clean
+.PHONY: help demo serve test lint fuzz bench soak clean
 
 help:
 	@echo "make demo    start the graph on CPU, transcribe the bundled clip over HTTP, stop the graph"
@@ -19,7 +19,8 @@ help:
 	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make fuzz    1,000 generated requests of each kind and 20,000 damaged files; counts in benchmarks/results"
-	@echo "make bench   every benchmark that runs on a CPU, about an hour; results in benchmarks/results"
+	@echo "make bench   every benchmark that runs on a CPU, over two hours; results in benchmarks/results"
+	@echo "make soak    30 minutes of load with a fault every minute           (ARGS='--minutes 480')"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
 
@@ -43,6 +44,9 @@ fuzz: $(VENV)/.test-installed
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks all
+
+soak: $(VENV)/.test-installed
+	$(BIN)/python -m benchmarks soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,6 +14,7 @@ import click
 
 from benchmarks import (
     autoscaling,
+    chaos,
     containers,
     fairness,
     gate,
@@ -21,7 +22,10 @@ from benchmarks import (
     huge_pages,
     long_file,
     memory,
+    overload,
     random_model,
+    slow_clients,
+    soak,
     timestamps_cost,
     window_fit,
 )
@@ -45,6 +49,10 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "long_file": (long_file.run, long_file.__doc__),
     "fairness": (fairness.run, fairness.__doc__),
     "memory": (memory.run, memory.__doc__),
+    "slow_clients": (slow_clients.run, slow_clients.__doc__),
+    "overload": (overload.run, overload.__doc__),
+    "chaos": (chaos.run, chaos.__doc__),
+    "soak": (soak.run, soak.__doc__),
 }
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
@@ -60,6 +68,17 @@ OWN_OPTIONS = {
     "containers": (
         click.Option(["--cases"], type=int, default=40_000, show_default=True),
         click.Option(["--first"], type=int, default=0, help="Number of the first mutant."),
+    ),
+    "overload": (click.Option(["--minutes"], type=float, default=2.0, show_default=True),),
+    "soak": (click.Option(["--minutes"], type=float, default=30.0, show_default=True),),
+    "chaos": (
+        click.Option(["--times"], type=int, default=20, show_default=True, help="Of each fault."),
+        click.Option(
+            ["--only"],
+            type=click.Choice([trial.name for trial in chaos.TRIALS]),
+            multiple=True,
+            help="May be given several times.",
+        ),
     ),
     "memory": (
         click.Option(["--hours"], type=float, default=10.0, show_default=True, help="Of the file."),

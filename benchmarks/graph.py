@@ -1,6 +1,7 @@
 """Real Ray and the real graph on 127.0.0.1, for the time of a `with` block."""
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,11 +11,13 @@ from typing import Any
 
 import ray
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from serve_app.app import app
+from serve_app.cli.graph import RAY_ENVIRONMENT
+from serve_app.metrics import Metric
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
@@ -53,6 +56,17 @@ class Graph:
         stats = serve.get_deployment_handle(name, APP).gate_stats.remote().result(timeout_s=60)
         return int(stats.n_jobs)
 
+    def counter(self, metric: Metric) -> float:
+        """Return the sum of a counter over all replicas, as GET /metrics has it."""
+        page = requests.get(f"{self.url}/metrics", timeout=60)
+        page.raise_for_status()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(page.text)
+            for sample in family.samples
+            if sample.name == metric.exported
+        )
+
     def set_batch_size(self, max_batch_size: int) -> None:
         """Give the first model's one replica another batch size, as its `user_config` would."""
         config = TranscriberUserConfig(max_batch_size=max_batch_size).model_dump()
@@ -63,6 +77,7 @@ class Graph:
 @contextmanager
 def running_ray() -> Iterator[str]:
     """Run a Ray of our own; yield the address of its HTTP proxy."""
+    os.environ.update(RAY_ENVIRONMENT)
     # More CPUs than there may be: replicas must be placed, however small the machine.
     ray.init(
         address="local",
@@ -82,15 +97,21 @@ def running_ray() -> Iterator[str]:
 
 
 @contextmanager
-def running_graph(args: Mapping[str, Any]) -> Iterator[Graph]:
+def running_graph(
+    args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Graph]:
     """Run the graph with these settings; yield it once it is ready.
+
+    Args:
+        args: AppSettings.
+        deployments: Serve's own options, as in a profile.
 
     Raises:
         TimeoutError: it did not become ready.
     """
     settings = AppSettings.model_validate(args)
     with running_ray() as url:
-        serve.run(app(settings), name=APP, route_prefix="/")
+        deploy(args, deployments)
         deadline_s = time.monotonic() + READY_LIMIT_S
         while not requests.get(f"{url}/ready", timeout=30).ok:
             if time.monotonic() > deadline_s:

@@ -1,8 +1,4 @@
-"""Peak memory of every process of the graph while a ten-hour file runs, against a minute's.
-
-USS is what a process has for itself: the memory that ending it would give back. The pages of Ray's
-object store count where they are mapped by one process alone.
-"""
+"""Peak memory of every process of the graph while a ten-hour file runs, against a minute's."""
 
 import os
 import threading
@@ -12,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import psutil
-
+from benchmarks import processes
 from benchmarks.graph import Graph, running_graph
 from benchmarks.local import Workpiece, embedded_workpiece
 from benchmarks.results import Bar, Report, say, seconds
@@ -122,34 +117,10 @@ def _sampled() -> Iterator[Peaks]:
 def _uss_by_name() -> dict[str, int]:
     """Return each process's USS in bytes; of several with one name, the largest."""
     found: dict[str, int] = defaultdict(int)
-    for pid, name in _processes().items():
-        try:
-            uss = psutil.Process(pid).memory_full_info().uss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        found[name] = max(found[name], uss)
+    for pid, name in processes.started().items():
+        if used := processes.usage(pid):
+            found[name] = max(found[name], used.uss_bytes)
     return found
-
-
-def _processes() -> dict[int, str]:
-    """Return the processes that this one started, by process id, under a name worth printing."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        try:
-            words = process.cmdline()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        if words:
-            found[process.pid] = _name(words)
-    return found
-
-
-def _name(words: list[str]) -> str:
-    """Shorten a command line: a Ray actor's title, else the program or the script."""
-    if words[0].startswith("ray::"):
-        return words[0].removeprefix("ray::").split(".")[0].strip()
-    script = next((word for word in words[1:3] if word.endswith(".py")), words[0])
-    return script.rsplit("/", 1)[-1]
 
 
 @contextmanager

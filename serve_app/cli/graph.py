@@ -26,6 +26,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 cli(["run", sys.argv[1]])
 """
 
+# What Ray is started with. A replica that fails its health checks is killed: Serve would otherwise
+# ask it to end and wait for as long as one that drains may take, and what it had would wait too.
+RAY_ENVIRONMENT = {"RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1"}
+
 START_TIMEOUT_S = 600.0  # a first start may download a model
 STOP_TIMEOUT_S = 30.0
 
@@ -52,7 +56,7 @@ def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subproc
                 stdout=sys.stderr if shows_log else file,
                 stderr=sys.stderr if shows_log else subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches it through us alone, and once
-                env={**os.environ, **rendered.environment},
+                env={**RAY_ENVIRONMENT, **os.environ, **rendered.environment},
             )
         try:
             _wait_until_ready(rendered.url, process, log)

@@ -1,5 +1,6 @@
 """One real Ray and one real graph for the whole run, on 127.0.0.1."""
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ServeDeploySchema
 
 from serve_app.app import app
+from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.scheduler import GateStats
 from serve_app.settings import AppSettings
 from tests.clips import Pcm, encode
@@ -61,6 +63,7 @@ def deploy(application: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="session")
 def graph() -> Iterator[Graph]:
+    os.environ.update(RAY_ENVIRONMENT)
     # More CPUs than there are: a test may start a second app beside this one.
     ray.init(
         address="local",

@@ -1,0 +1,153 @@
+"""Replicas killed and hung under load: who is answered, and with whose text."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks import faults
+from benchmarks.faults import Replicas
+from benchmarks.graph import Graph, running_graph
+from benchmarks.load import STOCK_RETRIES, Client, Load, Utterance, record_utterances
+from benchmarks.local import embedded_workpiece
+from benchmarks.results import Bar, Report, say
+from serve_app.metrics import RETRIES
+
+N_UTTERANCES = 64
+N_CLIENTS = 8
+METRICS_S = 15.0  # Ray's exporters are told every 10 s
+DEADLINE_S = 60.0  # of a request beside a hung replica
+SILENCE_S = 30.0  # behind each clip where the AudioPreprocessor is to be hit while it works
+TRANSCRIBER, PREPROCESSOR, INGRESS = "WhisperTranscriber-demo", "AudioPreprocessor", "Ingress"
+
+NOTHING_WRONG = {"refused": 0.0, "failed": 0.0, "lost": 0.0, "mixed": 0.0}
+PLAIN, STOCK = Client(streams=True), Client(max_retries=STOCK_RETRIES)
+
+Plant = Callable[[Graph, np.random.Generator], float]  # a fault; seconds until all was whole again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One kind of fault."""
+
+    name: str
+    plant: Plant
+    n_replicas: int = 2  # of each deployment
+    n_times: int | None = None  # None: as many as asked for
+    client: Client = PLAIN
+    silence_s: float = 0.0
+    limits: Mapping[str, float] = field(default_factory=lambda: NOTHING_WRONG)
+
+
+def _kill(deployment: str, n: int) -> Plant:
+    return lambda _, rng: faults.kill_replica(Replicas(deployment=deployment, n=n), rng)
+
+
+TRIALS = (
+    Trial(name="transcriber", plant=_kill(TRANSCRIBER, 2)),
+    Trial(name="preprocessor", plant=_kill(PREPROCESSOR, 2), silence_s=SILENCE_S),
+    # A stream that its Ingress leaves open cannot be asked for again by any client.
+    Trial(name="ingress", plant=_kill(INGRESS, 2), client=STOCK),
+    Trial(
+        name="transcriber hung",
+        plant=lambda _, rng: faults.hang_replica(Replicas(deployment=TRANSCRIBER, n=2), rng),
+        n_times=1,
+        limits={**NOTHING_WRONG, "max_s": DEADLINE_S},
+    ),
+    Trial(name="controller", plant=lambda *_: faults.kill_process(faults.CONTROLLER), n_times=3),
+    Trial(
+        name="proxy",
+        plant=lambda graph, _: faults.kill_proxy(graph.url),
+        n_times=1,
+        client=STOCK,
+        limits={"mixed": 0},
+    ),
+    Trial(name="the only transcriber", plant=_kill(TRANSCRIBER, 1), n_replicas=1),
+    Trial(
+        name="the only preprocessor",
+        plant=_kill(PREPROCESSOR, 1),
+        n_replicas=1,
+        silence_s=SILENCE_S,
+    ),
+)
+
+
+def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> None:
+    """Plant each kind of fault so many times under load; write the report.
+
+    Args:
+        report: gets a row for each kind.
+        quick: each twice.
+        times: how often each is planted.
+        only: names of trials; none: all.
+    """
+    times = 2 if quick else times
+    recorded: dict[float, list[Utterance]] = {}  # by the silence behind each clip
+    chosen = [trial for trial in TRIALS if not only or trial.name in only]
+    for n in dict.fromkeys(trial.n_replicas for trial in chosen):
+        with running_graph(embedded_workpiece(threads=1).args, replicated(n)) as graph:
+            for trial in (t for t in chosen if t.n_replicas == n):
+                silence_s = trial.silence_s
+                if silence_s not in recorded:
+                    recorded[silence_s] = utterances_of(graph, silence_s=silence_s)
+                load = Load(graph.url, recorded[silence_s], trial.client)
+                _try(report, graph, load, trial, trial.n_times or times)
+    report.note(
+        "The proxy is one process on one node; behind a load balancer over two nodes its clients "
+        "are sent to the other one."
+    )
+
+
+def replicated(
+    n: int, *, n_ingresses: int | None = None, max_batch_size: int = 8
+) -> list[dict[str, Any]]:
+    """Return Serve's options for so many replicas of each deployment.
+
+    Batches are larger than the profile's 1: neighbours in a batch could be mixed up.
+    """
+    return [
+        {"name": INGRESS, "num_replicas": n_ingresses or n},
+        {"name": PREPROCESSOR, "num_replicas": n},
+        {
+            "name": TRANSCRIBER,
+            "num_replicas": n,
+            "user_config": {"max_batch_size": max_batch_size},
+        },
+    ]
+
+
+def utterances_of(
+    graph: Graph, *, silence_s: float = 0.0, n: int = N_UTTERANCES
+) -> list[Utterance]:
+    """Record what the graph hears in each clip when it has nothing else to do."""
+    say(f"recording what {n} clips give alone")
+    return record_utterances(
+        lambda audio: str(graph.post(audio, {})["text"]), n, silence_s=silence_s
+    )
+
+
+def _try(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -> None:
+    """Plant one kind of fault so many times, and hold what the clients saw against its limits."""
+    rng = np.random.default_rng(0)
+    whole_after_s = []
+    resent_before = graph.counter(RETRIES)
+    with load.closed_loop(N_CLIENTS):
+        for i in range(n_times):
+            time.sleep(rng.uniform(1.0, 2.0))
+            whole_after_s.append(trial.plant(graph, rng))
+            say(f"{trial.name}: {i + 1} of {n_times}, whole again after {whole_after_s[-1]:.1f} s")
+        time.sleep(1.0)
+    time.sleep(METRICS_S)
+    figures: dict[str, Any] = load.figures()
+    report.add(
+        trial=trial.name,
+        n_faults=n_times,
+        n_replicas=trial.n_replicas,
+        whole_after_s=float(np.median(whole_after_s)),
+        n_resent=graph.counter(RETRIES) - resent_before,
+        **figures,
+    )
+    for what, limit in trial.limits.items():
+        report.hold(Bar(name=f"{trial.name}: {what}", value=figures[what], limit=limit))

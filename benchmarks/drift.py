@@ -1,0 +1,109 @@
+"""Whether processes grow: what each used early in its life and late."""
+
+import os
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from benchmarks import processes
+from benchmarks.processes import Usage
+
+SAMPLE_EVERY_S = 5.0
+WARM_UP = 1 / 3  # of the time that a process was watched, or
+WARM_UP_S = 120.0  # where that is less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What all processes used at one time."""
+
+    at_s: float
+    used: Mapping[tuple[str, int], Usage]  # by name and process id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How much more a process used late than early, medians of thirds after its warm-up."""
+
+    name: str
+    pid: int
+    watched_s: float
+    uss_mb: float  # early
+    memory: float  # share of uss_mb
+    n_files: float
+    n_threads: float
+
+
+def drifts(samples: Sequence[Sample], *, at_least_s: float) -> list[Drift]:
+    """Return the drift of every process that was there for so long, the largest first."""
+    lives: dict[tuple[str, int], list[tuple[float, Usage]]] = defaultdict(list)
+    for sample in samples:
+        for key, used in sample.used.items():
+            lives[key].append((sample.at_s, used))
+    found = [
+        _drift(*key, life) for key, life in lives.items() if life[-1][0] - life[0][0] >= at_least_s
+    ]
+    return sorted(found, key=lambda drift: -drift.memory)
+
+
+def _drift(name: str, pid: int, life: Sequence[tuple[float, Usage]]) -> Drift:
+    watched_s = life[-1][0] - life[0][0]
+    warm_s = life[0][0] + min(WARM_UP_S, WARM_UP * watched_s)
+    warm = [used for at_s, used in life if at_s >= warm_s]
+    n = max(1, len(warm) // 3)
+    early, late = _medians(warm[:n]), _medians(warm[-n:])
+    return Drift(
+        name=name,
+        pid=pid,
+        watched_s=watched_s,
+        uss_mb=early[0] / 1e6,
+        memory=late[0] / early[0] - 1,
+        n_files=late[1] - early[1],
+        n_threads=late[2] - early[2],
+    )
+
+
+def _medians(used: Sequence[Usage]) -> tuple[float, float, float]:
+    figures = np.array([(one.uss_bytes, one.n_files, one.n_threads) for one in used])
+    uss_bytes, n_files, n_threads = np.median(figures, axis=0)
+    return float(uss_bytes), float(n_files), float(n_threads)
+
+
+class Watch:
+    """Looks at all processes that this one started, from a thread, while its block runs."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.n_temporary_files = {"before": _n_temporary_files(), "after": 0}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._began_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.n_temporary_files["after"] = _n_temporary_files()
+
+    def _look(self) -> None:
+        while not self._stop.wait(SAMPLE_EVERY_S):
+            used = {
+                (name, pid): usage
+                for pid, name in processes.started().items()
+                if (usage := processes.usage(pid))
+            }
+            self.samples.append(Sample(at_s=time.monotonic() - self._began_s, used=used))
+
+
+def _n_temporary_files() -> int:
+    """Count what lies directly in the temporary directory."""
+    return len(os.listdir(tempfile.gettempdir()))

@@ -1,0 +1,78 @@
+"""Five times what the graph can do: what it still answers, how fast it refuses, how it recovers."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.chaos import replicated, utterances_of
+from benchmarks.graph import Graph, running_graph
+from benchmarks.load import Client, Load, Utterance
+from benchmarks.local import embedded_workpiece
+from benchmarks.results import Bar, Report, percentiles, say
+from benchmarks.verdicts import Row, Verdict, recovered_after_s
+
+# Two batches of 8: the engine always finds the next batch, and what is let in is soon answered.
+MAX_QUEUED_CHUNKS = 16
+N_CLIENTS = 12  # at the peak: under the limit, so that none is refused
+TIMES = 5.0  # the capacity
+GOODPUT = 0.9  # of the peak, at least
+REFUSAL_S = 0.05  # median, at most
+RECOVERY_S = 10.0  # at most
+AFTER = 0.5  # of the capacity is offered when the overload is over
+AFTER_S = 20.0
+
+
+def run(report: Report, *, quick: bool, minutes: float) -> None:
+    """Measure the peak, then the overload, then what comes after; write the report.
+
+    Args:
+        report: gets the rows.
+        quick: fifteen seconds.
+        minutes: of overload.
+    """
+    overload_s = 15.0 if quick else minutes * 60
+    work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
+    with running_graph(work.args, replicated(1)) as graph:
+        utterances = utterances_of(graph)
+        peak = find_peak(report, graph, utterances, took_s=10.0 if quick else 30.0)
+        load = Load(graph.url, utterances, Client())
+        say(f"{TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
+        with load.open_loop(TIMES * peak):
+            time.sleep(overload_s)
+            ended_s = load.now_s()
+        report.add(phase="overload", offered_per_s=TIMES * peak, **load.figures())
+        _hold(report, load.rows, peak=peak, took_s=ended_s)
+        after = Load(graph.url, utterances, Client())
+        with after.open_loop(AFTER * peak):
+            time.sleep(AFTER_S)
+        recovery_s = recovered_after_s(after.rows)
+        report.add(phase="after", offered_per_s=AFTER * peak, recovery_s=recovery_s)
+        report.hold(Bar(name="recovery, s", value=recovery_s, limit=RECOVERY_S))
+
+
+def find_peak(
+    report: Report, graph: Graph, utterances: Sequence[Utterance], *, took_s: float
+) -> float:
+    """Return how many requests a second are answered to clients that never pause."""
+    load = Load(graph.url, utterances, Client())
+    with load.closed_loop(N_CLIENTS):
+        time.sleep(took_s)
+    figures = load.figures()
+    n_answered = sum(row.verdict is Verdict.OK for row in load.rows)
+    per_s = n_answered / load.now_s()
+    report.add(phase="peak", n_clients=N_CLIENTS, answered_per_s=per_s, **figures)
+    return per_s
+
+
+def _hold(report: Report, rows: Sequence[Row], *, peak: float, took_s: float) -> None:
+    """Hold what came of the overload against the bars."""
+    answered = [r for r in rows if r.verdict is Verdict.OK and r.sent_s + r.took_s <= took_s]
+    refused_s = [row.took_s for row in rows if row.verdict is Verdict.REFUSED]
+    report.add(phase="refusals", n=len(refused_s), **percentiles(refused_s))
+    goodput = len(answered) / took_s / peak
+    report.hold(Bar(name="goodput over peak", value=goodput, limit=GOODPUT, at_least=True))
+    median_s = float(np.median(refused_s)) if refused_s else float("nan")
+    report.hold(Bar(name="median refusal, s", value=median_s, limit=REFUSAL_S))
+    n_wrong = sum(row.verdict not in (Verdict.OK, Verdict.REFUSED) for row in rows)
+    report.hold(Bar(name="neither answered nor refused", value=n_wrong, limit=0))

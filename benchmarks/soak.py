@@ -1,0 +1,123 @@
+"""Half an hour at 70 % of what the graph can do, with a fault every minute and some bad input."""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import faults
+from benchmarks.chaos import INGRESS, PREPROCESSOR, STOCK, TRANSCRIBER, replicated, utterances_of
+from benchmarks.drift import Watch, drifts
+from benchmarks.faults import Replicas
+from benchmarks.graph import Graph, deploy, running_graph
+from benchmarks.load import Load, Utterance
+from benchmarks.local import embedded_workpiece
+from benchmarks.overload import find_peak
+from benchmarks.results import Bar, Report, say
+from tests.clips import encode, speech
+
+SHARE = 0.7  # of the peak
+FAULT_EVERY_S = 60.0
+BAD_EVERY = 100  # one of so many requests is no audio
+N_LEAVING = 20  # clients that leave early, one after the other
+LIMITS = {"memory": 0.02, "n_files": 5, "n_threads": 3}  # what a process may use more late
+N_REPLICAS = 2
+
+Plant = Callable[[Graph, np.random.Generator], object]
+
+
+def run(report: Report, *, quick: bool, minutes: float) -> None:
+    """Load the graph for so long, plant the faults in turn, watch the processes; write the report.
+
+    Args:
+        report: gets a row for each fault and for each process.
+        quick: two minutes, a fault every 15 s.
+        minutes: how long.
+    """
+    soak_s, every_s = (120.0, 15.0) if quick else (minutes * 60, FAULT_EVERY_S)
+    with running_graph(_args(), replicated(N_REPLICAS)) as graph:
+        good = utterances_of(graph)
+        peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
+        load = Load(graph.url, _with_bad_input(good), STOCK)
+        say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
+        with Watch() as watch, load.open_loop(SHARE * peak):
+            _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
+    figures: dict[str, Any] = load.figures()
+    report.add(phase="soak", offered_per_s=SHARE * peak, **figures)
+    for what in ("refused", "failed", "lost", "mixed"):
+        report.hold(Bar(name=what, value=figures[what], limit=0))
+    _hold_drift(report, watch, at_least_s=soak_s / 3)
+
+
+def _args() -> Mapping[str, Any]:
+    return embedded_workpiece(threads=1).args
+
+
+def _kill(deployment: str) -> Plant:
+    replicas = Replicas(deployment=deployment, n=N_REPLICAS)
+    return lambda _, rng: faults.kill_replica(replicas, rng)
+
+
+def _hang(_: Graph, rng: np.random.Generator) -> float:
+    return faults.hang_replica(Replicas(deployment=TRANSCRIBER, n=N_REPLICAS), rng, hung_s=0)
+
+
+def _leave_early(graph: Graph, rng: np.random.Generator) -> None:
+    faults.leave_early(graph.url, encode(speech(20.0)), N_LEAVING, rng)
+
+
+def _change_batches(_: Graph, rng: np.random.Generator) -> None:
+    deploy(_args(), replicated(N_REPLICAS, max_batch_size=int(rng.integers(1, 17))))
+
+
+FAULTS: Mapping[str, Plant] = {
+    "transcriber killed": _kill(TRANSCRIBER),
+    "clients left early": _leave_early,
+    "preprocessor killed": _kill(PREPROCESSOR),
+    "user_config changed": _change_batches,
+    "ingress killed": _kill(INGRESS),
+    "transcriber hung": _hang,
+    "controller killed": lambda *_: faults.kill_process(faults.CONTROLLER),
+}
+
+
+def _plant_in_turn(
+    report: Report, graph: Graph, load: Load, *, soak_s: float, every_s: float
+) -> None:
+    """Plant a fault every so many seconds, none in the last stretch, and tell how far it is."""
+    rng = np.random.default_rng(0)
+    planned_s = np.arange(every_s, soak_s - every_s / 2, every_s)
+    for at_s, (name, plant) in zip(planned_s, itertools.cycle(FAULTS.items()), strict=False):
+        time.sleep(max(0.0, at_s - load.now_s()))
+        began_s = load.now_s()
+        plant(graph, rng)
+        took_s = load.now_s() - began_s
+        report.add(fault=name, at_s=began_s, whole_after_s=took_s, **load.counts_so_far())
+        say(f"{(soak_s - load.now_s()) / 60:.1f} minutes left")
+    time.sleep(max(0.0, soak_s - load.now_s()))
+
+
+def _with_bad_input(good: Sequence[Utterance]) -> list[Utterance]:
+    """Return the clips over and over, with what is no audio in between."""
+    rng = np.random.default_rng(0)
+    bad = [b"", b"these are words, not sounds", rng.bytes(5000), good[0].audio[:200]]
+    clips = itertools.cycle(good)
+    return [
+        Utterance(audio=bad[i // BAD_EVERY % len(bad)], text=None)
+        if i % BAD_EVERY == BAD_EVERY // 2
+        else next(clips)
+        for i in range(len(bad) * BAD_EVERY)
+    ]
+
+
+def _hold_drift(report: Report, watch: Watch, *, at_least_s: float) -> None:
+    """Hold what the processes and the temporary directory grew by against the limits."""
+    for drift in drifts(watch.samples, at_least_s=at_least_s):
+        report.add(**vars(drift))
+        for what, limit in LIMITS.items():
+            value = getattr(drift, what)
+            report.hold(Bar(name=f"{drift.name} {drift.pid}: {what}", value=value, limit=limit))
+    n = watch.n_temporary_files
+    report.hold(Bar(name="temporary files", value=n["after"] - n["before"], limit=0))
