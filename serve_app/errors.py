@@ -15,7 +15,7 @@ TranscriptionError                 500 internal_error     something broke that s
 │       ├── EmptyFileError         400 empty_file         0 bytes were sent
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
 │       ├── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
-│       ├── AudioTooLongError      400 audio_too_long     more audio than the app accepts
+│       ├── AudioTooLongError      413 audio_too_long     more audio than the app accepts
 │       ├── DecodeTimeoutError     400 decode_timeout     decoding takes longer than it may
 │       └── UnprocessableAudioError 400 unprocessable_audio every process that decodes it dies
 ├── UploadTimeoutError             408 upload_timeout     the body did not arrive in time
@@ -268,6 +268,7 @@ class UploadTimeoutError(TranscriptionError):
 class AudioTooLongError(InvalidAudioError):
     """The file's audio is longer than the app accepts. Field: the limit in seconds."""
 
+    status = 413
     code = "audio_too_long"
 
     def __init__(self, limit_s: float) -> None:

@@ -1,8 +1,9 @@
 """Calls from one deployment to another: typed errors in, cancellation out."""
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ray.exceptions import (
@@ -24,6 +25,7 @@ from serve_app.errors import (
     QueueFullError,
     ReplicaLostError,
     ServiceUnavailableError,
+    TranscriptionError,
 )
 
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError)
@@ -44,7 +46,7 @@ async def call(method: Any, *args: object) -> Any:
     """
     response = method.remote(*args)
     try:
-        return await response
+        answer = await response
     except asyncio.CancelledError:
         response.cancel()
         raise
@@ -59,6 +61,26 @@ async def call(method: Any, *args: object) -> Any:
     except RayTaskError as error:
         cause = error.cause
         raise pipeline.unwrap(cause if isinstance(cause, Exception) else error) from None
+    if isinstance(answer, TranscriptionError):
+        raise answer
+    return answer
+
+
+def returns_errors(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Let a deployment's method return the typed errors that it raises, for `call` to raise.
+
+    Serve logs whatever a method raises as a fault of the server, with its traceback: a bad upload
+    is none.
+    """
+
+    @functools.wraps(method)
+    async def returning(*args: Any) -> Any:
+        try:
+            return await method(*args)
+        except TranscriptionError as error:
+            return error
+
+    return returning
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ray import serve
 
 from serve_app import detection, metrics, models, pipeline
-from serve_app.deployments.calls import timed
+from serve_app.deployments.calls import returns_errors, timed
 from serve_app.deployments.meters import Meters
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
@@ -41,6 +41,7 @@ class AudioPreprocessor:
         audio.limit_memory(settings.decode_memory_bytes)
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
+    @returns_errors
     async def prepare(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: pipeline.PrepareOptions
     ) -> pipeline.Prepared:
@@ -49,6 +50,7 @@ class AudioPreprocessor:
         self._record(prepared)
         return prepared
 
+    @returns_errors
     async def find_speech(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
     ) -> SpeechSlice:

@@ -10,7 +10,7 @@ import ray
 from ray import serve
 
 from serve_app import metrics, models, pipeline
-from serve_app.deployments.calls import timed
+from serve_app.deployments.calls import returns_errors, timed
 from serve_app.deployments.meters import SAMPLE_S, TranscriberMeters, every
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.errors import ReplicaLostError
@@ -70,12 +70,14 @@ class WhisperTranscriber:
             show_gate = partial(self._meters.record_gate, self._gate)
             self._sampler = asyncio.create_task(every(SAMPLE_S, show_gate))
 
+    @returns_errors
     async def transcribe_chunk(self, job: ChunkJob) -> ChunkTranscript:
         """Decode one chunk in a batch with others, with as many attempts as it needs."""
         made = await pipeline.transcribe_chunk(self._gate.submit, job)
         self._meters.count(metrics.FALLBACKS, made.n_attempts - 1)
         return made
 
+    @returns_errors
     async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
         """Return the probability of every language that the model knows, by one chunk."""
         loop = asyncio.get_running_loop()

@@ -75,7 +75,7 @@ def test_silence_that_expands_is_cut_at_the_limit_of_its_length(container, codec
 def assert_too_long(file, *, limit_s):
     with pytest.raises(AudioTooLongError) as caught:
         pull(file, max_audio_s=limit_s)
-    assert (caught.value.status, caught.value.code) == (400, "audio_too_long")
+    assert (caught.value.status, caught.value.code) == (413, "audio_too_long")
     assert f"{limit_s} seconds" in str(caught.value)
 
 
