@@ -125,9 +125,7 @@ class TranscriptionRequest:
                 "suppress_tokens",
                 "suppress_tokens must be token ids, or -1 for non-speech symbols.",
             )
-        if self.logprobs and (
-            self.multichannel or self.response_format is not ResponseFormat.JSON
-        ):
+        if self.logprobs and (self.multichannel or self.response_format is not ResponseFormat.JSON):
             raise InvalidRequestError(
                 "include",
                 "include=logprobs needs the response_format json, and not multichannel.",
