@@ -15,6 +15,7 @@ import click
 from benchmarks import (
     autoscaling,
     containers,
+    diarization,
     fairness,
     gate,
     graph_overhead,
@@ -42,6 +43,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "huge_pages": (huge_pages.run, huge_pages.__doc__),
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
+    "diarization": (diarization.run, diarization.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
     "fairness": (fairness.run, fairness.__doc__),
     "memory": (memory.run, memory.__doc__),
