@@ -132,6 +132,8 @@ class DiarizationSettings(Settings):
     embedding_batch_size: PositiveInt | None = None
     # Longer audio is refused: the whole file lies in memory.
     max_audio_s: float = Field(7200.0, gt=0)
+    # Of the whole file, before the model sees it: two hours are about 30 s of one core.
+    decode_timeout_s: float = Field(300.0, gt=0)
     # A file that takes longer counts as hung, and its replica is replaced.
     file_timeout_s: float = Field(3600.0, gt=0)
     # Cosine from which on two voices may be a known speaker's.

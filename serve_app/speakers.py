@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serve_app import models
 from serve_app.domain import (
+    DecodeLimits,
     Diarization,
     KnownSpeaker,
     ResponseFormat,
@@ -88,7 +89,8 @@ def diarize_file(
     """
     known = {speaker.name: _describe(speaker, model) for speaker in options.known}
     # The model must see all speakers to tell them apart, so the file is decoded whole.
-    piece = audio.decode_audio(data, max_s=settings.max_audio_s)
+    limits = DecodeLimits(timeout_s=settings.decode_timeout_s)
+    piece = audio.decode_audio(data, max_s=settings.max_audio_s, limits=limits)
     if not piece.is_last:
         raise TooLongToDiarizeError(settings.max_audio_s)
     found = model.find_speakers(audio.to_float32(piece.samples), options)

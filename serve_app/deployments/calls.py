@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ray.exceptions import (
@@ -21,6 +22,7 @@ from ray.serve.exceptions import (
 
 from serve_app import pipeline
 from serve_app.errors import (
+    DeadlineExceededError,
     QueueFullError,
     ReplicaLostError,
     ServiceUnavailableError,
@@ -59,6 +61,18 @@ async def call(method: Any, *args: object) -> Any:
     except RayTaskError as error:
         cause = error.cause
         raise pipeline.unwrap(cause if isinstance(cause, Exception) else error) from None
+
+
+@asynccontextmanager
+async def time_limit(limit_s: float) -> AsyncGenerator[None]:
+    """Bound what runs inside by a request's time, with DeadlineExceededError."""
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceededError(limit_s) from None
 
 
 def timed(work: Callable[[], object]) -> float:
