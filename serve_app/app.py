@@ -56,7 +56,8 @@ HUGE_PAGES = {"env_vars": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 def app(args: AppSettings) -> Application:
     """Bind the graph: one Ingress, one AudioPreprocessor, one WhisperTranscriber per model.
 
-    Where the settings have `diarization`, there is a SpeakerDiarizer too. A Serve config's `deployments:` section overrides the options set here.
+    Where the settings have `diarization`, there is a SpeakerDiarizer too. A Serve config's
+    `deployments:` section overrides the options set here.
     """
     # A replica that is replaced finishes what it has: after Serve's 20 s it would be cut off. Each
     # has as long as what calls it waits, so that a longer time would change nothing.
