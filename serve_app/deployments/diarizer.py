@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from serve_app import models, speakers
+from serve_app import metrics, models, speakers
 from serve_app.deployments.calls import call, time_limit, timed
+from serve_app.deployments.meters import Meters
 from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
 from serve_app.errors import InvalidRequestError, ServiceUnavailableError
 from serve_app.settings import AppSettings, DiarizationSettings
@@ -32,6 +34,7 @@ class SpeakerDiarizer:
         # pyannote promises nothing about several threads in one pipeline.
         self._thread = ThreadPoolExecutor(1)
         self._running = RunningWork()
+        self._meters = Meters(metrics.DIARIZER)
         self._n_files = 0
         n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
         token = os.environ.get(settings.token_env)
@@ -47,8 +50,11 @@ class SpeakerDiarizer:
         self._n_files += 1
 
         def watched() -> Diarization:
+            began_s = time.perf_counter()
             with self._running.of("a file"):
-                return speakers.diarize_file(data, options, self._model, self._settings)
+                found = speakers.diarize_file(data, options, self._model, self._settings)
+            self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
+            return found
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, watched)
 
