@@ -71,6 +71,7 @@ $(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt
-	@echo "[3/3] installing serve_app[demo,bench,test] and what it needs"
-	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[demo,bench,test]'
+	@echo "[3/3] installing serve_app[demo,bench,test,diarization] and what it needs (5 GB with torch)"
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt \
+	  -e '.[demo,bench,test,diarization]'
 	@touch $@ $(VENV)/.demo-installed

@@ -32,15 +32,20 @@ class Graph:
     settings: AppSettings
 
     def post(
-        self, audio: bytes, fields: Mapping[str, str], *, limit_s: float = 600.0
+        self,
+        audio: bytes,
+        fields: Mapping[str, str],
+        *,
+        limit_s: float = 600.0,
+        path: str = "/v1/audio/transcriptions",
     ) -> dict[str, Any]:
-        """Transcribe one file with these form fields; return the answer's body.
+        """Send one file with these form fields, to be transcribed; return the answer's body.
 
         Raises:
             RuntimeError: the answer is an error.
         """
         answer = requests.post(
-            f"{self.url}/v1/audio/transcriptions",
+            f"{self.url}{path}",
             files={"file": ("upload", audio)},
             data=fields,
             timeout=limit_s,

@@ -4,7 +4,22 @@ These are the names a caller of the running app needs; importing them does not i
 application itself is `serve_app.app:app`.
 """
 
-from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest
+from serve_app.domain import (
+    Diarization,
+    KnownSpeaker,
+    ResponseFormat,
+    SpeakerOptions,
+    Transcript,
+    TranscriptionRequest,
+)
 from serve_app.errors import TranscriptionError
 
-__all__ = ["ResponseFormat", "Transcript", "TranscriptionError", "TranscriptionRequest"]
+__all__ = [
+    "Diarization",
+    "KnownSpeaker",
+    "ResponseFormat",
+    "SpeakerOptions",
+    "Transcript",
+    "TranscriptionError",
+    "TranscriptionRequest",
+]

@@ -25,19 +25,19 @@ class ChunkBudget:
         self.n_requests = 0
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place for one request.
+    def admit(self, n_places: int = 1) -> Iterator[None]:
+        """Hold a place for one request, or for so many parts of one.
 
         Raises:
             QueueFullError: there are as many requests as chunks.
         """
-        if self.n_requests >= self._n_chunks:
+        if self.n_requests + n_places > self._n_chunks:
             raise QueueFullError
-        self.n_requests += 1
+        self.n_requests += n_places
         try:
             yield
         finally:
-            self.n_requests -= 1
+            self.n_requests -= n_places
 
     def share(self) -> int:
         """Return how many chunks each admitted request may have under way now."""

@@ -8,10 +8,16 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from serve_app.deployments import AudioPreprocessor, Ingress, WhisperTranscriber
+from serve_app.deployments import (
+    AudioPreprocessor,
+    Ingress,
+    SpeakerDiarizer,
+    WhisperTranscriber,
+)
 from serve_app.settings import (
     MAX_ONGOING_CHUNKS,
     AppSettings,
+    DiarizationSettings,
     ModelSettings,
     TranscriberUserConfig,
 )
@@ -32,6 +38,15 @@ _preprocessor = _deployment(max_ongoing_requests=64, ray_actor_options={"num_cpu
 # waits in Serve's router instead, which knows no turns.
 _transcriber = _deployment(max_ongoing_requests=MAX_ONGOING_CHUNKS)(WhisperTranscriber)
 
+# Files wait in the replica for their turn. Clustering the voices of a long file holds Python's lock
+# for seconds, in which no check of the replica's health is answered.
+_diarizer = serve.deployment(
+    max_ongoing_requests=64,
+    health_check_period_s=5,
+    health_check_timeout_s=60,
+    max_constructor_retry_count=3,
+)(SpeakerDiarizer)
+
 # CTranslate2 allocates its activations anew for each layer. On huge pages, which glibc (2.35 and
 # later) asks for only when told, batches cost less core time: `benchmarks huge_pages`. It is read
 # when the process starts.
@@ -41,7 +56,8 @@ HUGE_PAGES = {"env_vars": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 def app(args: AppSettings) -> Application:
     """Bind the graph: one Ingress, one AudioPreprocessor, one WhisperTranscriber per model.
 
-    A Serve config's `deployments:` section overrides the options set here.
+    Where the settings have `diarization`, there is a SpeakerDiarizer too. A Serve config's
+    `deployments:` section overrides the options set here.
     """
     # A replica that is replaced finishes what it has: after Serve's 20 s it would be cut off. Each
     # has as long as what calls it waits, so that a longer time would change nothing.
@@ -57,7 +73,15 @@ def app(args: AppSettings) -> Application:
         ).bind(model)
         for model in args.models
     }
-    return ingress.bind(args, preprocessor.bind(args.audio), transcribers)
+    diarizer = _bind_diarizer(args, args.diarization) if args.diarization else None
+    return ingress.bind(args, preprocessor.bind(args.audio), transcribers, diarizer)
+
+
+def _bind_diarizer(args: AppSettings, settings: DiarizationSettings) -> Application:
+    resources = {"num_cpus": 1, "num_gpus": 1 if settings.device == "cuda" else 0}
+    return _diarizer.options(
+        ray_actor_options=resources, graceful_shutdown_timeout_s=args.request_timeout_s
+    ).bind(settings)
 
 
 def _actor_options(model: ModelSettings) -> dict[str, Any]:

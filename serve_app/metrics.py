@@ -39,6 +39,7 @@ class Metric:
 # Values of the label `stage`: whose work, or which queue.
 DECODE, VAD = "decode", "vad"  # AudioPreprocessor, per slice of a file
 QUEUE = "queue"  # a chunk's wait at the gate
+DIARIZE = "diarize"  # SpeakerDiarizer, per file
 FEATURES, ENCODE, GENERATE, ALIGN = "features", "encode", "generate", "align"  # per batch
 
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
@@ -101,8 +102,8 @@ BOTTLENECK = Metric(
 STAGE_SECONDS = Metric(
     name="serve_app_stage_seconds",
     kind=Kind.HISTOGRAM,
-    description="Time in a stage: decode and vad per slice of a file; queue per chunk, its wait "
-    "at the gate; features, encode, generate and align per batch.",
+    description="Time in a stage: decode and vad per slice of a file; diarize per file; queue per "
+    "chunk, its wait at the gate; features, encode, generate and align per batch.",
     labels=("stage",),
     buckets=_SECONDS,
 )
@@ -162,6 +163,7 @@ INGRESS = (
     BOTTLENECK,
 )
 PREPROCESSOR = (STAGE_SECONDS,)
+DIARIZER = (STAGE_SECONDS,)
 TRANSCRIBER = (
     STAGE_SECONDS,
     CHUNKS,
@@ -173,4 +175,4 @@ TRANSCRIBER = (
     OUT_OF_MEMORY,
 )
 # Each one once, in the order of a request's way.
-ALL = tuple(dict.fromkeys((*INGRESS, *PREPROCESSOR, *TRANSCRIBER, NODE_UP)))
+ALL = tuple(dict.fromkeys((*INGRESS, *PREPROCESSOR, *DIARIZER, *TRANSCRIBER, NODE_UP)))

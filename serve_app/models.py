@@ -22,7 +22,10 @@ from serve_app.settings import EMBEDDED, ModelSettings
 
 # Names that clients of other servers send when they mean "the one you have".
 DEFAULT_ALIASES = frozenset(
-    {"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"}
+    {
+        *("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"),
+        "gpt-4o-transcribe-diarize",
+    }
 )
 
 # The Hugging Face ids of faster-whisper's sizes: its `utils._MODELS`, whose import costs a second

@@ -119,6 +119,27 @@ class ModelSettings(Settings):
     batch_timeout_s: float = Field(300.0, gt=0)
 
 
+class DiarizationSettings(Settings):
+    """Who tells the speakers of a file apart: a pyannote.audio pipeline, in a SpeakerDiarizer."""
+
+    # A Hugging Face id, a local directory with the pipeline's config.yaml, or `embedded`.
+    source: str = EMBEDDED
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    # The name of the environment variable that holds a Hugging Face token.
+    token_env: str = "HF_TOKEN"
+    # What a model call takes: windows, and voices in them. None: the pipeline's own.
+    segmentation_batch_size: PositiveInt | None = None
+    embedding_batch_size: PositiveInt | None = None
+    # Longer audio is refused: the whole file lies in memory.
+    max_audio_s: float = Field(7200.0, gt=0)
+    # Of the whole file, before the model sees it: two hours are about 30 s of one core.
+    decode_timeout_s: float = Field(300.0, gt=0)
+    # A file that takes longer counts as hung, and its replica is replaced.
+    file_timeout_s: float = Field(3600.0, gt=0)
+    # Cosine from which on two voices may be a known speaker's.
+    min_similarity: float = Field(0.5, ge=-1, le=1)
+
+
 class AppSettings(Settings):
     """The whole app. `model=SOURCE` (and `device=cuda`) is short for one entry in `models`."""
 
@@ -129,6 +150,7 @@ class AppSettings(Settings):
     vad: VadOptions = VadOptions()
     api: ApiSettings = ApiSettings()
     retry: RetrySettings = RetrySettings()
+    diarization: DiarizationSettings | None = None  # None: nobody can ask for speakers
     # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
     # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
     # fill every worker.

@@ -12,13 +12,16 @@ from serve_app.domain import (
     ChunkTranscript,
     DecodeOptions,
     DetectedLanguage,
+    Diarization,
     ModelCard,
     ModelState,
     Span,
+    SpeakerOptions,
     SpeechRequest,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
+    Turn,
 )
 from serve_app.errors import ModelNotCachedError
 from serve_app.models import find_model, make_card
@@ -89,6 +92,7 @@ class FakeService:
         self.request: TranscriptionRequest | None = None
         self.speech_request: SpeechRequest | None = None
         self.language_model: str | None = None
+        self.speaker_options: SpeakerOptions | None = None
         self.error: Exception | None = None
         self.fails_after = 0  # deltas
         self.waiting: list[str] = []
@@ -130,6 +134,15 @@ class FakeService:
         self.language_model = model
         self._called()
         return DetectedLanguage(probabilities=self.probabilities)
+
+    async def diarize(self, audio: bytes, options: SpeakerOptions) -> Diarization:
+        self.speaker_options = options
+        self._called()
+        turns = (
+            Turn(speaker="A", start_s=0.5, end_s=1.5),
+            Turn(speaker="anna", start_s=1.25, end_s=2.0),
+        )
+        return Diarization(turns=turns, exclusive=turns, duration_s=3.0)
 
     async def list_models(self) -> list[ModelCard]:
         self._called()

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serve_app.api import detection, docs, health, metrics, models, transcriptions
+from serve_app.api import detection, diarization, docs, health, metrics, models, transcriptions
 from serve_app.api.endpoint import Endpoint
 from serve_app.api.errors import EXCEPTION_HANDLERS, on_unexpected
 from serve_app.api.keys import Keys
@@ -41,6 +41,7 @@ def create_app(
     endpoints = [
         *transcriptions.endpoints(service),
         *detection.endpoints(service),
+        *diarization.endpoints(service),
         *models.endpoints(service),
         *health.endpoints(service),
         *metrics.endpoints(service),

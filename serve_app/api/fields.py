@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from serve_app.api.diarization import SPEAKER_FIELDS, take_speakers
 from serve_app.api.forms import Fields
 from serve_app.api.readers import (
     BOOLEAN,
@@ -45,7 +46,7 @@ def read_fields(fields: Fields, task: Task) -> Asked:
     """
     given, warnings = read_table(FIELDS, fields)
     stream = given.pop("stream", False)
-    request = TranscriptionRequest(task=task, **given)
+    request = TranscriptionRequest(task=task, speakers=take_speakers(given), **given)
     warnings += _without_effect(fields, request)
     return Asked(request=request, stream=stream, warnings=tuple(warnings))
 
@@ -133,7 +134,6 @@ _SERVER_VAD = {  # OpenAI's `server_vad`
     "prefix_padding_ms": ("speech_pad_s", 0.001),
     "silence_duration_ms": ("min_silence_s", 0.001),
 }
-_NO_DIARIZATION = "this app has no diarization deployment."
 
 FIELDS: Mapping[str, Field] = {
     "model": Field(read=single(to_text), description="Name, alias or source of a declared model."),
@@ -233,11 +233,13 @@ FIELDS: Mapping[str, Field] = {
         schema={"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
     ),
     "url": Field(read=_refused("send the file itself."), description="Refused."),
-    **{
-        name: Field(read=_refused(_NO_DIARIZATION), description="Refused.")
-        for name in (
-            *("diarize", "multichannel", "num_speakers", "min_speakers", "max_speakers"),
-            *("known_speaker_names", "known_speaker_references"),
-        )
-    },
+    "diarize": Field(
+        read=single(to_flag), description="Tell the speakers apart by a model.", schema=BOOLEAN
+    ),
+    "multichannel": Field(
+        read=single(to_flag),
+        description="Each channel is a speaker, the first one A; needs no model.",
+        schema=BOOLEAN,
+    ),
+    **SPEAKER_FIELDS,
 }

@@ -5,8 +5,10 @@ from typing import Protocol
 
 from serve_app.domain import (
     DetectedLanguage,
+    Diarization,
     ModelCard,
     Span,
+    SpeakerOptions,
     SpeechRequest,
     Transcript,
     TranscriptDelta,
@@ -56,6 +58,14 @@ class DetectionService(Protocol):
         ...
 
 
+class DiarizationService(Protocol):
+    """Tells speakers apart."""
+
+    async def diarize(self, audio: bytes, options: SpeakerOptions) -> Diarization:
+        """Return who speaks when in a file. Raises a `TranscriptionError`."""
+        ...
+
+
 class ModelService(Protocol):
     """Knows the models that the app declares."""
 
@@ -97,6 +107,12 @@ class MetricsService(Protocol):
 
 
 class Service(
-    TranscriptionService, DetectionService, ModelService, HealthService, MetricsService, Protocol
+    TranscriptionService,
+    DetectionService,
+    DiarizationService,
+    ModelService,
+    HealthService,
+    MetricsService,
+    Protocol,
 ):
     """All of it."""

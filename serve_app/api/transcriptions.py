@@ -11,7 +11,12 @@ from serve_app.api.forms import UPLOAD_ERRORS, read_upload
 from serve_app.api.service import SERVICE_ERRORS, TranscriptionService
 from serve_app.api.streaming import stream_events
 from serve_app.domain import Task
-from serve_app.errors import ModelLoadingError, ModelNotFoundError, OutOfDeviceMemoryError
+from serve_app.errors import (
+    ModelLoadingError,
+    ModelNotFoundError,
+    OutOfDeviceMemoryError,
+    TooLongToDiarizeError,
+)
 from serve_app.stages.render import render
 
 _TEXT = {"type": "string"}
@@ -27,6 +32,7 @@ _ANSWER = Answer(
 _ERRORS = (
     *UPLOAD_ERRORS,
     *SERVICE_ERRORS,
+    TooLongToDiarizeError,
     ModelNotFoundError,
     ModelLoadingError,
     OutOfDeviceMemoryError,

@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ray.exceptions import (
@@ -22,6 +23,7 @@ from ray.serve.exceptions import (
 
 from serve_app import pipeline
 from serve_app.errors import (
+    DeadlineExceededError,
     QueueFullError,
     ReplicaLostError,
     ServiceUnavailableError,
@@ -81,6 +83,18 @@ def returns_errors(method: Callable[..., Awaitable[Any]]) -> Callable[..., Await
             return error
 
     return returning
+
+
+@asynccontextmanager
+async def time_limit(limit_s: float) -> AsyncGenerator[None]:
+    """Bound what runs inside by a request's time, with DeadlineExceededError."""
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceededError(limit_s) from None
 
 
 def timed(work: Callable[[], object]) -> float:

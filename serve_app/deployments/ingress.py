@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serve_app import api, detection, models, pipeline, visits
+from serve_app import api, channels, detection, models, pipeline, visits
 from serve_app.admission import ChunkBudget
-from serve_app.deployments.calls import call
+from serve_app.deployments.calls import call, time_limit
 from serve_app.deployments.catalog import Catalog
+from serve_app.deployments.diarizer import SpeakerFinder
 from serve_app.deployments.exporters import fetch_pages
 from serve_app.deployments.meters import IngressMeters
 from serve_app.domain import (
@@ -28,14 +29,16 @@ from serve_app.domain import (
     DecodeCursor,
     DecodeOptions,
     DetectedLanguage,
+    Diarization,
     ModelCard,
     Span,
+    SpeakerOptions,
     SpeechRequest,
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
 )
-from serve_app.errors import DeadlineExceededError, TranscriptionError
+from serve_app.errors import TranscriptionError
 from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.load_watch import LoadWatch
 from serve_app.removals import Removals
@@ -54,11 +57,13 @@ class Ingress:
         settings: AppSettings,
         preprocessor: DeploymentHandle[Any],
         transcribers: Mapping[str, DeploymentHandle[Any]],  # by model name
+        diarizer: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._settings = settings
         self._preprocessor = preprocessor
         self._transcribers = transcribers
         self._meters = IngressMeters()
+        self._speakers = SpeakerFinder(diarizer, settings, self._meters.record_retry)
         self._retries = Retries(settings.retry, self._meters.record_retry)
         self._catalog = Catalog(settings.models, transcribers, self._retries)
         self._removals = Removals(self._catalog.present)
@@ -109,27 +114,39 @@ class Ingress:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
         began_s = time.perf_counter()
-        made: list[tuple[Chunk, ChunkTranscript]] = []
-        text = ""
+        n_deltas = 0
         with self._attended("transcribe") as visit:
             model = models.find_model(request.model, self._settings.models)
             visit.model = model.name
             with self._budgets[model.name].admit():
-                run = await self._start(audio, request, model)
-                async with self._load.chunks(run) as chunks:
-                    async for pair in chunks:
-                        made.append(pair)
-                        so_far = pipeline.join_texts([transcript for _, transcript in made])
-                        logprobs = pair[1].logprobs
-                        yield TranscriptDelta(text=so_far[len(text) :], logprobs=logprobs)
-                        text = so_far
+                data = await _put(audio)
+                run = self._transcribe_channels if request.multichannel else self._transcribe_file
+                async with (
+                    self._speakers.search(data, request) as search,
+                    aclosing(search.beside(run(data, request, model))) as events,
+                ):
+                    async for made in events:
+                        if isinstance(made, Transcript):
+                            transcript = await search.add_speakers(made)
+                        else:
+                            n_deltas += 1
+                            yield made
         took_s = time.perf_counter() - began_s
-        self._meters.record_transcription(model.name, audio_s=run.duration_s, took_s=took_s)
+        self._meters.record_transcription(model.name, audio_s=transcript.duration_s, took_s=took_s)
         logger.info(
-            "transcribed model=%s audio_s=%.1f chunks=%d took_s=%.3f",
-            *(model.name, run.duration_s, len(made), took_s),
+            "transcribed model=%s audio_s=%.1f deltas=%d took_s=%.3f",
+            *(model.name, transcript.duration_s, n_deltas, took_s),
         )
-        yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
+        yield transcript
+
+    async def diarize(self, audio: bytes, options: SpeakerOptions) -> Diarization:
+        """Return who speaks when in a file, without transcribing it.
+
+        Raises:
+            TranscriptionError: one of its kinds (`serve_app.errors`).
+        """
+        with self._attended("diarize"):
+            return await self._speakers.find_turns(await _put(audio), options)
 
     async def detect_speech(self, audio: bytes, request: SpeechRequest) -> tuple[Span, ...]:
         """Return the spans of speech in a file, in order, without transcribing it.
@@ -152,7 +169,7 @@ class Ingress:
             return found
 
         with self._attended("detect_speech"):
-            async with self._time_limit():
+            async with time_limit(self._settings.request_timeout_s):
                 return await detection.collect_speech(pull, request)
 
     async def detect_language(self, audio: bytes, model: str | None = None) -> DetectedLanguage:
@@ -170,7 +187,7 @@ class Ingress:
             visit.model = declared.name
             prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
             transcriber = self._transcribers[declared.name]
-            async with self._time_limit():
+            async with time_limit(self._settings.request_timeout_s):
                 await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
                 chunk = await detection.first_chunk(prepare)
                 if chunk is None:
@@ -236,12 +253,53 @@ class Ingress:
         """Give the visit under way over HTTP, or count a Python caller's."""
         return visits.attended(f"handle:{method}", self._meters.record_visit)
 
+    async def _transcribe_file(
+        self, data: Any, request: TranscriptionRequest, model: ModelSettings
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        """Yield what each chunk adds, and last the whole transcript, without speakers."""
+        made: list[tuple[Chunk, ChunkTranscript]] = []
+        text = ""
+        run = await self._start(data, request, model)
+        async with self._load.chunks(run) as chunks:
+            async for pair in chunks:
+                made.append(pair)
+                so_far = pipeline.join_texts([transcript for _, transcript in made])
+                yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
+                text = so_far
+        yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
+
+    async def _transcribe_channels(
+        self, data: Any, request: TranscriptionRequest, model: ModelSettings
+    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
+        """Yield, once all channels are transcribed, what each segment adds, and the transcript."""
+        async with time_limit(self._settings.request_timeout_s):
+            n_channels: int = await self._retries.run_on_upload(
+                lambda: call(self._preprocessor.count_channels, data)
+            )
+        selected = channels.select_channels(n_channels)
+        # Each channel costs as much as a request, and one place is held already.
+        with self._budgets[model.name].admit(len(selected) - 1):
+            runs = [await self._start(data, request, model, channel) for channel in selected]
+            async with AsyncExitStack() as stack:
+                watched = [await stack.enter_async_context(self._load.chunks(run)) for run in runs]
+                made = await channels.collect_all(watched)
+        transcripts = [
+            pipeline.finish(pairs, request, duration_s=run.duration_s, model=model.name)
+            for run, pairs in zip(runs, made, strict=True)
+        ]
+        for event in channels.join_channels(transcripts):
+            yield event
+
     async def _start(
-        self, audio: bytes, request: TranscriptionRequest, model: ModelSettings
+        self,
+        data: Any,
+        request: TranscriptionRequest,
+        model: ModelSettings,
+        channel: int | None = None,
     ) -> FileTranscription:
         known = await self._catalog.info(model.name, self._settings.cold_start_wait_s)
         options = pipeline.decode_options(request, model, known)
-        prepare = self._preparer(await _put(audio), model, request)
+        prepare = self._preparer(data, model, request, channel)
         transcriber = self._transcribers[model.name]
         request_id = uuid.uuid4().hex
 
@@ -266,32 +324,25 @@ class Ingress:
         )
 
     def _preparer(
-        self, data: Any, model: ModelSettings, request: TranscriptionRequest
+        self,
+        data: Any,
+        model: ModelSettings,
+        request: TranscriptionRequest,
+        channel: int | None = None,
     ) -> Callable[[DecodeCursor | None], Awaitable[pipeline.Prepared]]:
-        """Return what cuts the chunks of one slice of a file."""
+        """Return what cuts the chunks of one slice of a file, or of one channel of it."""
+        start = None if channel is None else DecodeCursor(channel=channel)
 
         async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
             options = pipeline.prepare_options(
                 self._settings, model, request, is_first=cursor is None
             )
             prepared: pipeline.Prepared = await self._retries.run_on_upload(
-                lambda: call(self._preprocessor.prepare, data, cursor, options)
+                lambda: call(self._preprocessor.prepare, data, cursor or start, options)
             )
             return prepared
 
         return prepare
-
-    @asynccontextmanager
-    async def _time_limit(self) -> AsyncGenerator[None]:
-        """Bound what runs inside by a request's time, with DeadlineExceededError."""
-        limit_s = self._settings.request_timeout_s
-        try:
-            async with asyncio.timeout(limit_s) as limit:
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise DeadlineExceededError(limit_s) from None
 
 
 async def _put(audio: bytes) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from serve_app import detection, metrics, models, pipeline
+from serve_app import channels, detection, metrics, models, pipeline
 from serve_app.deployments.calls import returns_errors, timed
 from serve_app.deployments.meters import Meters
 from serve_app.detection import SpeechOptions, SpeechSlice
@@ -61,6 +61,11 @@ class AudioPreprocessor:
         self._record(found)
         return found
 
+    @returns_errors
+    async def count_channels(self, data: NDArray[np.uint8]) -> int:
+        """Return how many channels a file's audio has (`channels.count_channels`)."""
+        return await self._run(None, channels.count_channels, data)
+
     async def check_health(self) -> None:
         """Tell Serve whether decoding goes on. Raises RuntimeError where a slice hangs."""
         self._running.check(self._settings.slice_timeout_s)
@@ -69,7 +74,8 @@ class AudioPreprocessor:
         self, cursor: DecodeCursor | None, work: Callable[..., Answer], *args: object
     ) -> Answer:
         """Work on one slice in the thread of its queue."""
-        thread = self._later_slices if cursor else self._first_slices
+        is_first = cursor is None or cursor.start_sample == 0
+        thread = self._first_slices if is_first else self._later_slices
 
         def watched() -> Answer:
             with self._running.of("a slice"):

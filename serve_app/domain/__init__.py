@@ -32,6 +32,13 @@ from serve_app.domain.requests import (
     TranscriptionRequest,
     VadOptions,
 )
+from serve_app.domain.speakers import (
+    ANY_SPEAKERS,
+    Diarization,
+    KnownSpeaker,
+    SpeakerOptions,
+    Turn,
+)
 from serve_app.domain.transcripts import (
     DetectedLanguage,
     Segment,
@@ -42,6 +49,7 @@ from serve_app.domain.transcripts import (
 )
 
 __all__ = [
+    "ANY_SPEAKERS",
     "FALLBACK_TEMPERATURES",
     "MAX_NEW_TOKENS",
     "MAX_PROMPT_CHARS",
@@ -59,18 +67,22 @@ __all__ = [
     "DecodeOptions",
     "DecodedSlice",
     "DetectedLanguage",
+    "Diarization",
+    "KnownSpeaker",
     "ModelCard",
     "ModelInfo",
     "ModelState",
     "ResponseFormat",
     "Segment",
     "Span",
+    "SpeakerOptions",
     "SpeechRequest",
     "Task",
     "TokenLogprob",
     "Transcript",
     "TranscriptDelta",
     "TranscriptionRequest",
+    "Turn",
     "VadOptions",
     "Word",
 ]

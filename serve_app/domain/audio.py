@@ -34,6 +34,7 @@ class DecodeCursor:
     start_sample: int = 0  # in the caller's audio, at SAMPLE_RATE
     warmup: DecodeAnchor = DecodeAnchor()  # decode from here, to bring the codec into its state
     anchor: DecodeAnchor = DecodeAnchor()  # count and resample from here
+    channel: int | None = None  # this one alone, from 0; None: all of them, mixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class DecodedSlice:
     start_sample: int  # of samples[0] in the caller's audio, at SAMPLE_RATE
     is_last: bool  # nothing follows
     anchors: tuple[DecodeAnchor, ...]  # in file order; the first was the cursor's warmup
+    n_channels: int = 1  # of the file where the slice begins
+    channel: int | None = None  # which of them the samples are; None: all of them, mixed
 
     @property
     def start_s(self) -> float:
@@ -82,7 +85,7 @@ class DecodedSlice:
         usable = [a for a in self.anchors if a.safe_sample <= sample]
         # The anchor before the last usable one is at least a second earlier: the warm-up.
         warmup, anchor = usable[-2:] if len(usable) > 1 else (usable[0], usable[0])
-        return DecodeCursor(start_sample=sample, warmup=warmup, anchor=anchor)
+        return DecodeCursor(start_sample=sample, warmup=warmup, anchor=anchor, channel=self.channel)
 
 
 @dataclass(frozen=True, kw_only=True)

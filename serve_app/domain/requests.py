@@ -6,6 +6,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from serve_app.domain.limits import MAX_NEW_TOKENS, MAX_TOKENS, MIN_SPAN_S
+from serve_app.domain.speakers import ANY_SPEAKERS, SpeakerOptions
 from serve_app.errors import InvalidRequestError
 
 
@@ -104,6 +105,10 @@ class TranscriptionRequest:
     vad: VadOptions | None = None  # None: the profile's
     clip_timestamps: tuple[float, ...] = ()  # start, end, start, end, ... in s; replaces the VAD
 
+    diarize: bool = False  # tell the speakers apart; diarized_json asks for it too
+    multichannel: bool = False  # each channel is a speaker, the first one A; no model tells
+    speakers: SpeakerOptions = ANY_SPEAKERS  # what is known about them
+
     def __post_init__(self) -> None:
         _check_range("temperature", self.temperature, 0.0, 1.0)
         _check_range("best_of", self.best_of, 1, 16)
@@ -120,14 +125,11 @@ class TranscriptionRequest:
                 "suppress_tokens",
                 "suppress_tokens must be token ids, or -1 for non-speech symbols.",
             )
-        if self.response_format is ResponseFormat.DIARIZED_JSON:
+        if self.logprobs and (self.multichannel or self.response_format is not ResponseFormat.JSON):
             raise InvalidRequestError(
-                "response_format",
-                "diarized_json needs a diarization deployment, and this app has none. "
-                "verbose_json gives the same segments without speakers.",
+                "include",
+                "include=logprobs needs the response_format json, and not multichannel.",
             )
-        if self.logprobs and self.response_format is not ResponseFormat.JSON:
-            raise InvalidRequestError("include", "include=logprobs needs the response_format json.")
         if self.condition_on_previous_text:
             raise InvalidRequestError(
                 "condition_on_previous_text",
@@ -140,11 +142,29 @@ class TranscriptionRequest:
             raise InvalidRequestError(
                 "clip_timestamps", "clip_timestamps must be rising times in seconds."
             )
+        if self.speakers != ANY_SPEAKERS and not self.needs_turns:
+            raise InvalidRequestError(
+                "multichannel" if self.multichannel else "diarize",
+                "num_speakers, min_speakers, max_speakers and known_speaker_names need "
+                "diarize=true or response_format=diarized_json, and not multichannel.",
+            )
+
+    @property
+    def has_speakers(self) -> bool:
+        """Tell whether the transcript is to say who said what."""
+        is_diarized = self.response_format is ResponseFormat.DIARIZED_JSON
+        return self.diarize or self.multichannel or is_diarized
+
+    @property
+    def needs_turns(self) -> bool:
+        """Tell whether a diarization model must find out who speaks when."""
+        return self.has_speakers and not self.multichannel
 
     @property
     def needs_words(self) -> bool:
-        """Tell whether words must be aligned with the audio: lines are cut between words."""
-        return self.words or bool(self.max_line_width or self.max_line_count)
+        """Tell whether words must be aligned with the audio: lines and turns part them."""
+        has_lines = bool(self.max_line_width or self.max_line_count)
+        return self.words or has_lines or self.has_speakers
 
     @property
     def timestamps(self) -> bool:

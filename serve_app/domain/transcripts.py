@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serve_app.domain.requests import Task
+from serve_app.domain.speakers import Turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class Word:
     start_s: float
     end_s: float
     probability: float
+    speaker: str | None = None  # None: not asked for, or nobody's turn is near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] | None = None  # None: not asked for
+    speaker: str | None = None  # of all its words; None: as a word's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class Transcript:
     model: str
     segments: tuple[Segment, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()  # empty where they were not asked for
+    turns: tuple[Turn, ...] | None = None  # who spoke when; None: not asked for, or not known
     warnings: tuple[str, ...] = ()
 
     @property

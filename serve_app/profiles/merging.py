@@ -14,6 +14,7 @@ from serve_app.profiles.files import Config, ProfileError
 from serve_app.settings import AppSettings
 
 IMPORT_PATH = "serve_app.app:app"
+DIARIZER = "SpeakerDiarizer"
 TRANSCRIBER = "WhisperTranscriber"  # and a hyphen and the model's name
 # What an overlay may hold: Serve would pass over anything else.
 PARTS = ("args", "deployments", "http_options", "logging_config", "proxy_location")
@@ -67,6 +68,7 @@ def complete(config: Config) -> Config:
         args["models"] = [m.model_dump(exclude_unset=True, mode="json") for m in settings.models]
     deployments = app.setdefault("deployments", [])
     names = ["Ingress", "AudioPreprocessor", *(f"{TRANSCRIBER}-{m.name}" for m in settings.models)]
+    names += [DIARIZER] if settings.diarization else []
     if not all(isinstance(one, dict) and one.get("name") for one in deployments):
         raise ProfileError("deployments: each of them needs a name.")
     present = {one["name"] for one in deployments}
@@ -89,6 +91,10 @@ def merge(config: Config, overlay: Mapping[str, Any]) -> Config:
     merged: Config = _lay(deepcopy(config), rest)
     app = application(merged)
     app["args"] = _lay(app["args"], args)
+    # The one deployment that an overlay can bring along.
+    names = {one["name"] for one in app["deployments"]}
+    if app["args"].get("diarization") is not None and DIARIZER not in names:
+        app["deployments"].append({"name": DIARIZER})
     for name, options in deployments.items():
         for i in _matching(app["deployments"], name):
             app["deployments"][i] = _lay(app["deployments"][i], options)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from serve_app.domain import (
     ResponseFormat,
@@ -21,6 +22,7 @@ from serve_app.domain import (
 from serve_app.languages import LANGUAGES
 
 DONE = "data: [DONE]\n\n"  # OpenAI's last event
+UNKNOWN = "unknown"  # the speaker of what was said in nobody's turn
 PING = ": ping\n\n"  # a comment, which keeps idle connections open
 
 
@@ -39,6 +41,7 @@ class Cue:
     start_s: float
     end_s: float
     lines: tuple[str, ...]
+    speaker: str | None = None
 
 
 def render(transcript: Transcript, request: TranscriptionRequest) -> Body:
@@ -53,10 +56,11 @@ def render_delta(delta: TranscriptDelta) -> str:
 
 
 def render_done(transcript: Transcript) -> str:
-    """Render the end of a stream: the whole text, and OpenAI's last event."""
+    """Render the end of a stream: who said what, the whole text, and OpenAI's last event."""
     body: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
     body = {**body, **_logprobs(transcript.logprobs)}
-    return event(_with_warnings(body, transcript)) + DONE
+    said = _said(transcript) if transcript.turns is not None else []
+    return "".join(map(event, [*said, _with_warnings(body, transcript)])) + DONE
 
 
 def event(body: Mapping[str, object]) -> str:
@@ -77,7 +81,9 @@ def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
     lines = list(_fill_lines(segment.words or (), request.max_line_width or math.inf))
     if not lines:
         text = _one_line(segment.text)
-        yield Cue(start_s=segment.start_s, end_s=segment.end_s, lines=(text,))
+        yield Cue(
+            start_s=segment.start_s, end_s=segment.end_s, lines=(text,), speaker=segment.speaker
+        )
         return
     n_lines = request.max_line_count or len(lines)
     for first in range(0, len(lines), n_lines):
@@ -86,6 +92,7 @@ def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
             start_s=shown[0][0].start_s,
             end_s=shown[-1][-1].end_s,
             lines=tuple(_join(words) for words in shown),
+            speaker=segment.speaker,
         )
 
 
@@ -111,8 +118,36 @@ def _one_line(text: str) -> str:
 
 
 def _json(transcript: Transcript, _: TranscriptionRequest) -> Body:
-    body = {"text": transcript.text, **_logprobs(transcript.logprobs), "usage": _usage(transcript)}
+    body: dict[str, object] = {"text": transcript.text, **_logprobs(transcript.logprobs)}
+    if transcript.turns is not None:
+        body["segments"] = _said(transcript)
+    return _json_body({**body, "usage": _usage(transcript)}, transcript)
+
+
+def _diarized_json(transcript: Transcript, _: TranscriptionRequest) -> Body:
+    body: dict[str, object] = {
+        "task": transcript.task.value,
+        "duration": transcript.duration_s,
+        "text": transcript.text,
+        "segments": _said(transcript),
+        "usage": _usage(transcript),
+    }
     return _json_body(body, transcript)
+
+
+def _said(transcript: Transcript) -> list[dict[str, object]]:
+    """Return who said what, each segment as OpenAI's event of the same name."""
+    return [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{segment.id:03d}",
+            "start": segment.start_s,
+            "end": segment.end_s,
+            "text": segment.text.strip(),
+            "speaker": segment.speaker or UNKNOWN,
+        }
+        for segment in transcript.segments
+    ]
 
 
 def _verbose_json(transcript: Transcript, request: TranscriptionRequest) -> Body:
@@ -125,9 +160,11 @@ def _verbose_json(transcript: Transcript, request: TranscriptionRequest) -> Body
         "text": transcript.text,
     }
     if request.segments or not request.words:
-        body["segments"] = [_segment(segment) for segment in transcript.segments]
+        body["segments"] = [
+            _segment(segment) | _speaker(segment, transcript) for segment in transcript.segments
+        ]
     if request.words:
-        body["words"] = [_word(word) for word in transcript.words]
+        body["words"] = [_word(word) | _speaker(word, transcript) for word in transcript.words]
     return _json_body({**body, "usage": _usage(transcript)}, transcript)
 
 
@@ -155,29 +192,39 @@ def _word(word: Word) -> dict[str, object]:
     }
 
 
+def _speaker(part: Segment | Word, transcript: Transcript) -> dict[str, object]:
+    return {} if transcript.turns is None else {"speaker": part.speaker}
+
+
 def _text(transcript: Transcript, _: TranscriptionRequest) -> Body:
-    return Body(content=f"{transcript.text}\n", media_type="text/plain; charset=utf-8")
+    lines = [transcript.text]
+    if transcript.turns is not None:
+        lines = [f"{s.speaker or UNKNOWN}: {_one_line(s.text)}" for s in transcript.segments]
+    return Body(content="\n".join([*lines, ""]), media_type="text/plain; charset=utf-8")
 
 
 def _srt(transcript: Transcript, request: TranscriptionRequest) -> Body:
-    blocks = [
-        f"{i}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{_arrowless(cue)}\n"
-        for i, cue in enumerate(make_cues(transcript, request), 1)
-    ]
+    blocks = []
+    for i, cue in enumerate(make_cues(transcript, request), 1):
+        label = f"{cue.speaker}: " if cue.speaker else ""
+        text = _arrowless(label + "\n".join(cue.lines))
+        blocks.append(f"{i}\n{_clock(cue.start_s, ',')} --> {_clock(cue.end_s, ',')}\n{text}\n")
     return Body(content="\n".join(blocks), media_type="text/plain; charset=utf-8")
 
 
 def _vtt(transcript: Transcript, request: TranscriptionRequest) -> Body:
     blocks = ["WEBVTT\n"]
     for cue in make_cues(transcript, request):
-        text = _arrowless(cue).replace("&", "&amp;").replace("<", "&lt;")
-        blocks.append(f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}\n{text}\n")
+        voice = f"<v {escape(cue.speaker, quote=False)}>" if cue.speaker else ""
+        text = _arrowless("\n".join(cue.lines)).replace("&", "&amp;").replace("<", "&lt;")
+        times = f"{_clock(cue.start_s, '.')} --> {_clock(cue.end_s, '.')}"
+        blocks.append(f"{times}\n{voice}{text}\n")
     return Body(content="\n".join(blocks), media_type="text/vtt; charset=utf-8")
 
 
-def _arrowless(cue: Cue) -> str:
-    """Return the cue's lines; the arrow that parts two times must not stand in them."""
-    return "\n".join(re.sub("-{2,}>", "->", line) for line in cue.lines)
+def _arrowless(text: str) -> str:
+    """Return a cue's text; the arrow that parts two times must not stand in it."""
+    return re.sub("-{2,}>", "->", text)
 
 
 def _clock(time_s: float, decimal_mark: str) -> str:
@@ -222,4 +269,5 @@ _RENDERERS: Mapping[ResponseFormat, Callable[[Transcript, TranscriptionRequest],
     ResponseFormat.SRT: _srt,
     ResponseFormat.VTT: _vtt,
     ResponseFormat.VERBOSE_JSON: _verbose_json,
+    ResponseFormat.DIARIZED_JSON: _diarized_json,
 }

@@ -270,10 +270,7 @@ def test_an_unknown_field_is_ignored_and_named(client: TestClient) -> None:
     assert any("'priority'" in warning for warning in answer.json()["warnings"])
 
 
-@pytest.mark.parametrize(
-    "field",
-    ["url", "num_speakers", "diarize", "known_speaker_names[]", "multichannel"],
-)
+@pytest.mark.parametrize("field", ["url"])
 def test_what_is_not_available_is_refused_and_not_ignored(field: str, client: TestClient) -> None:
     answer = client.post(PATH, files={"file": b"x"}, data={field: "1"})
     assert answer.status_code == 400

@@ -23,6 +23,7 @@ EXAMPLES = [
     errors.AudioTooLongError(3600.0),
     errors.DecodeTimeoutError(30.0),
     errors.UnprocessableAudioError(),
+    errors.TooLongToDiarizeError(7200.0),
     errors.UploadTimeoutError(30.0),
     errors.QueueFullError(),
     errors.ServiceUnavailableError("Starting."),

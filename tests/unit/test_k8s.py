@@ -65,7 +65,7 @@ def test_the_settings_accept_the_args(name: str) -> None:
 
 def test_every_profile_that_needs_a_gpu_has_a_manifest() -> None:
     configs = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
-    assert configs - set(render.PROFILES) == {"demo"}
+    assert configs - set(render.PROFILES) == {"demo", "demo-diarization"}
 
 
 def test_a_deployment_takes_the_group_of_its_first_word() -> None:

@@ -42,6 +42,18 @@ def format_of(frame: AudioFrame) -> tuple[int, str, str]:
     return rate, frame.format.name, frame.layout.name
 
 
+def pick_channel(frame: AudioFrame, channel: int) -> AudioFrame:
+    """Return one channel of a frame; silence where the frame has fewer, as a later run may."""
+    n_channels = frame.layout.nb_channels
+    samples = frame.to_ndarray()  # planar: (n_channels, n); packed: (1, n * n_channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, n_channels).T
+    one = samples[channel] if channel < n_channels else np.zeros_like(samples[0])
+    picked = AudioFrame.from_ndarray(np.ascontiguousarray(one[None]), frame.format.name, "mono")
+    picked.sample_rate = frame.sample_rate
+    return picked
+
+
 class Run:
     """Resample the frames of one format, from a known position.
 
@@ -49,14 +61,18 @@ class Run:
     of that, counted from the run's start, makes its output the same wherever it starts.
     """
 
-    def __init__(self, frame: AudioFrame, run_start: int, n_decoded: int) -> None:
+    def __init__(
+        self, frame: AudioFrame, run_start: int, n_decoded: int, *, channel: int | None = None
+    ) -> None:
         """Start at `frame`, which is not yet pushed.
 
         Args:
             frame: the first frame from here on.
             run_start: of the run in the caller's audio, in samples at SAMPLE_RATE.
             n_decoded: samples of the run before `frame`, at its own rate.
+            channel: the one to keep; None: all of them, mixed.
         """
+        self._channel = channel
         self.format = format_of(frame)
         self._rate = frame.sample_rate
         self._start = run_start
@@ -107,6 +123,8 @@ class Run:
             self._fifo.read(self._n_to_drop, partial=True)
             self._n_to_drop = 0
         frame = self._fifo.read()
+        if frame is not None and self._channel is not None:
+            frame = pick_channel(frame, self._channel)
         resampled = self._resampler.resample(frame) if frame is not None else []
         if end:
             resampled += self._resampler.resample(None)

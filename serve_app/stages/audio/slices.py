@@ -38,6 +38,7 @@ class SliceBuilder:
         self._n_kept = 0
         self._anchors = list(dict.fromkeys([cursor.warmup, cursor.anchor]))
         self._next_anchor_sample: int | None = None
+        self._n_channels = 0  # of the first frame
         self._lag_s: float | None = None  # of the samples' count behind the timestamps
         # False after damage, where FFmpeg finds other packets if it seeks, and after a packet that
         # sets up the decoder, which a seek would jump over.
@@ -67,6 +68,8 @@ class SliceBuilder:
             start_sample=self._cursor.start_sample,
             is_last=not self.is_full,
             anchors=tuple(self._anchors),
+            n_channels=self._n_channels,
+            channel=self._cursor.channel,
         )
 
     def _add(self, index: int, packet: Packet[AudioStream]) -> bool:
@@ -100,7 +103,8 @@ class SliceBuilder:
         if run is not None:
             self._keep(run, run.flush())
             start, n_decoded = run.sample, 0
-        self._run = Run(frame, start, n_decoded)
+        self._n_channels = self._n_channels or frame.layout.nb_channels
+        self._run = Run(frame, start, n_decoded, channel=self._cursor.channel)
         return self._run
 
     def _check_timestamp(self, run: Run, packet: Packet[AudioStream]) -> None:

@@ -30,6 +30,7 @@ def check(config: dict[str, Any]) -> None:
     assert config["http_options"]["request_timeout_s"] > settings.request_timeout_s
     deployments = {one["name"]: one for one in app["deployments"]}
     names = {f"WhisperTranscriber-{model.name}" for model in settings.models}
+    names |= {"SpeakerDiarizer"} if settings.diarization else set()
     assert deployments.keys() == names | {"Ingress", "AudioPreprocessor"}
     for model in settings.models:
         options = deployments[f"WhisperTranscriber-{model.name}"]

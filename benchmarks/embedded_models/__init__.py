@@ -1,0 +1,1 @@
+"""How the models in serve_app/assets were made."""

@@ -1,0 +1,144 @@
+"""The deployment that tells speakers apart, bytes to turns, and how the Ingress calls it."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from serve_app import metrics, models, speakers
+from serve_app.deployments.calls import call, returns_errors, time_limit, timed
+from serve_app.deployments.meters import Meters
+from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
+from serve_app.errors import InvalidRequestError, ServiceUnavailableError
+from serve_app.retries import Retries
+from serve_app.settings import AppSettings, DiarizationSettings
+from serve_app.speakers import SpeakerSearch
+from serve_app.watch import RunningWork
+
+logger = logging.getLogger("ray.serve")
+
+
+class SpeakerDiarizer:
+    """Runs one pyannote.audio pipeline, one file at a time; it decodes the file itself."""
+
+    def __init__(self, settings: DiarizationSettings) -> None:
+        self._settings = settings
+        # pyannote promises nothing about several threads in one pipeline.
+        self._thread = ThreadPoolExecutor(1)
+        self._running = RunningWork()
+        self._meters = Meters(metrics.DIARIZER)
+        self._n_files = 0
+        n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+        token = os.environ.get(settings.token_env)
+        self._model = speakers.load_model(settings, token=token, n_cores=n_cores)
+        sample = models.asset("sample/sample.flac").read_bytes()
+        took_s = timed(
+            lambda: speakers.diarize_file(sample, ANY_SPEAKERS, self._model, self._settings)
+        )
+        logger.info("SpeakerDiarizer is up: %s, first file %.2f s", settings.source, took_s)
+
+    @returns_errors
+    async def diarize(self, data: NDArray[np.uint8], options: SpeakerOptions) -> Diarization:
+        """Return who speaks when in a file (`speakers.diarize_file`)."""
+        self._n_files += 1
+
+        def watched() -> Diarization:
+            began_s = time.perf_counter()
+            with self._running.of("a file"):
+                found = speakers.diarize_file(data, options, self._model, self._settings)
+            self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
+            return found
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, watched)
+
+    async def check_health(self) -> None:
+        """Tell Serve whether work goes on. Raises RuntimeError where a file hangs."""
+        self._running.check(self._settings.file_timeout_s)
+
+    async def n_files(self) -> int:
+        """Return how many files this replica was given."""
+        return self._n_files
+
+    async def info(self) -> str:
+        """Return this replica's name; a replica answers only after its file at start."""
+        return serve.get_replica_context().replica_tag
+
+
+class SpeakerFinder:
+    """The app's diarizer as the Ingress calls it. There may be none."""
+
+    def __init__(
+        self,
+        diarizer: DeploymentHandle[Any] | None,
+        settings: AppSettings,
+        on_retry: Callable[[], None],
+    ) -> None:
+        self._diarizer = diarizer
+        self._settings = settings
+        # A file takes much longer than a chunk, for which the profile's limit is made.
+        limits = settings.diarization or DiarizationSettings()
+        patient = settings.retry.model_copy(update={"try_timeout_s": limits.file_timeout_s})
+        self._retries = Retries(patient, on_retry)
+        self._wake: asyncio.Future[Any] | None = None  # a call that waits for a first replica
+
+    def search(self, data: Any, request: TranscriptionRequest) -> SpeakerSearch:
+        """Return the search for the turns that a request needs, in a file of the object store.
+
+        Raises:
+            InvalidRequestError: it needs some, and the app has no diarizer.
+        """
+        if request.needs_turns:
+            self._check("diarize" if request.diarize else "response_format")
+        return SpeakerSearch(partial(self.find_turns, data), request)
+
+    async def find_turns(self, data: Any, options: SpeakerOptions) -> Diarization:
+        """Return who speaks when in a file of the object store.
+
+        Raises:
+            InvalidRequestError: the app has no diarizer.
+            DeadlineExceededError: it took longer than a request may.
+            UnprocessableAudioError: two replicas died over the file.
+            ServiceUnavailableError: no replica answers.
+            TranscriptionError: what `SpeakerDiarizer.diarize` raises.
+        """
+        diarizer = self._check(None)
+
+        async def find() -> Diarization:
+            await self._wait_for_replica(diarizer)
+            found: Diarization = await call(diarizer.diarize, data, options)
+            return found
+
+        try:
+            async with time_limit(self._settings.request_timeout_s):
+                return await self._retries.run_on_upload(find)
+        except ServiceUnavailableError as error:
+            reason = f"The speakers cannot be told apart now. {error}"
+            raise ServiceUnavailableError(reason) from error
+
+    async def _wait_for_replica(self, diarizer: DeploymentHandle[Any]) -> None:
+        """Wait a while for a first replica; it goes on starting where it takes longer."""
+        if self._wake is None or self._wake.done():
+            self._wake = asyncio.ensure_future(call(diarizer.info))
+        await asyncio.wait({self._wake}, timeout=self._settings.cold_start_wait_s)
+        if not self._wake.done():
+            raise ServiceUnavailableError("The diarization deployment is starting.")
+        self._wake.result()
+
+    def _check(self, param: str | None) -> DeploymentHandle[Any]:
+        if self._diarizer is None:
+            raise InvalidRequestError(
+                param,
+                "This app does not tell speakers apart: its profile has no 'diarization:'. A file "
+                "with one speaker in each channel can be sent with multichannel=true.",
+            )
+        return self._diarizer
