@@ -90,7 +90,8 @@ class Catalog:
         """
         silent_s = asyncio.get_running_loop().time() - self._heard_s.get(name, -math.inf)
         if silent_s > FRESH_S:
-            await self._wake(name, wait_s)
+            # One that is up needs a moment too.
+            await self._wake(name, max(wait_s, WAKE_TIMEOUT_S))
         return self._infos[name]
 
     def heard(self, name: str) -> None:
