@@ -85,8 +85,8 @@ def kill_process(name: str) -> float:
 
 def kill_proxy(url: str) -> float:
     """Kill the HTTP proxy; return the seconds until it answered again."""
-    kill_process(PROXY)
-    return seconds(lambda: wait_until(lambda: _answers(url)))
+    started_s = kill_process(PROXY)
+    return started_s + seconds(lambda: wait_until(lambda: _answers(url)))
 
 
 def leave_early(url: str, audio: bytes, n: int, rng: np.random.Generator) -> None:

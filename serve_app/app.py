@@ -22,7 +22,7 @@ from serve_app.settings import (
     TranscriberUserConfig,
 )
 
-# A replica that hangs or is cut off is replaced after three failed checks, about 15 s; with Serve's
+# A replica that hangs or is cut off is replaced after three failed checks, about 20 s; with Serve's
 # own numbers it takes up to two minutes.
 _deployment = partial(serve.deployment, health_check_period_s=2, health_check_timeout_s=5)
 
