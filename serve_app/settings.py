@@ -131,7 +131,7 @@ class DiarizationSettings(Settings):
     segmentation_batch_size: PositiveInt | None = None
     embedding_batch_size: PositiveInt | None = None
     # Longer audio is refused: all of a file's voices are clustered at once, and the memory grows
-    # with the square of the length. The embedded pipeline takes 0.9 GB when it is loaded, 1.3 GB at
+    # faster than the length. The embedded pipeline takes 0.9 GB when it is loaded, 1.3 GB at
     # the peak for 10 minutes and 5.0 GB for 30.
     max_audio_s: float = Field(1800.0, gt=0)
     # Of the whole file, before the model sees it: an hour is about 15 s of one core.
