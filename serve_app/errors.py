@@ -16,7 +16,7 @@ TranscriptionError                 500 internal_error     something broke that s
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
 │       ├── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
 │       ├── AudioTooLongError      413 audio_too_long     more audio than the app accepts
-│       │   └── TooLongToDiarizeError 400 audio_too_long   more than speakers are told apart in
+│       ├── TooLongToDiarizeError  400 too_long_to_diarize more than speakers are told apart in
 │       ├── DecodeTimeoutError     400 decode_timeout     decoding takes longer than it may
 │       └── UnprocessableAudioError 400 unprocessable_audio every process that decodes it dies
 ├── UploadTimeoutError             408 upload_timeout     the body did not arrive in time
@@ -279,10 +279,13 @@ class AudioTooLongError(InvalidAudioError):
         return f"The audio is longer than the {self.args[0]:g} seconds that are accepted here."
 
 
-class TooLongToDiarizeError(AudioTooLongError):
+class TooLongToDiarizeError(InvalidAudioError):
     """The audio is longer than can be diarized in one piece. Field: the limit in seconds."""
 
-    status = 400  # the file is not too long for everything
+    code = "too_long_to_diarize"
+
+    def __init__(self, limit_s: float) -> None:
+        Exception.__init__(self, limit_s)
 
     def __str__(self) -> str:
         return (

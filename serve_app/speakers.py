@@ -30,6 +30,7 @@ from serve_app.errors import (
     ModelLoadError,
     TooLongToDiarizeError,
     TranscriptionError,
+    UnprocessableAudioError,
 )
 from serve_app.settings import EMBEDDED, DiarizationSettings
 from serve_app.stages import audio, naming, turns
@@ -176,7 +177,9 @@ class SpeakerSearch:
     def _is_fatal(self, error: BaseException) -> bool:
         is_needed = self._request.response_format is ResponseFormat.DIARIZED_JSON
         may_pass = isinstance(error, TranscriptionError) and not is_needed
-        return not may_pass or isinstance(error, InvalidRequestError)
+        # A file over which diarizers die may be transcribed all the same.
+        at_fault = isinstance(error, InvalidRequestError)
+        return not may_pass or (at_fault and not isinstance(error, UnprocessableAudioError))
 
 
 async def _until_failed(

@@ -19,7 +19,6 @@ from ray import serve
 from serve_app.app import app
 from serve_app.domain import Diarization, SpeakerOptions
 from serve_app.settings import AppSettings, DiarizationSettings
-from serve_app.speakers import NO_SPEAKERS
 from tests.clips import encode, speech
 from tests.conversations import error_rate, recording, reference
 from tests.serve.conftest import TIMEOUT_S, Graph
@@ -27,6 +26,7 @@ from tests.serve.conftest import TIMEOUT_S, Graph
 APP = "diarized"
 SETTINGS = AppSettings(
     diarization=DiarizationSettings(min_similarity=0.7, max_audio_s=60.0),
+    cold_start_wait_s=120.0,  # of a diarizer that is replaced on a busy machine
 )
 
 
@@ -169,24 +169,18 @@ def test_an_app_without_a_diarizer_says_what_its_profile_lacks(
 def test_audio_beyond_the_limit_is_refused_only_with_speakers(diarized: Graph) -> None:
     long = encode(speech(61))
     refused = diarized.post(long, diarize="true", response_format="verbose_json")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "audio_too_long")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "too_long_to_diarize")
     assert diarized.post(long).ok
 
 
-def test_where_the_diarizer_dies_the_transcript_arrives_if_it_may(diarized: Graph) -> None:
-    # Last in this file: the replica that comes up next is not waited for.
-    audio, before = encode(speech(50)), n_files()
+def test_where_the_diarizer_dies_another_one_finds_the_speakers(diarized: Graph) -> None:
+    audio, before = recording("two"), n_files()
     with ThreadPoolExecutor(2) as pool:
         may = pool.submit(diarized.post, audio, diarize="true", response_format="verbose_json")
         must = pool.submit(diarized.post, audio, response_format="diarized_json")
         while n_files() < before + 2:
             time.sleep(0.05)
         ray.kill(diarizer_actor())
-    answer = may.result()
-    assert answer.ok
-    assert answer.json()["text"]
-    assert answer.json()["warnings"] == [NO_SPEAKERS]
-    answer = must.result()
-    assert answer.status_code == 503
-    assert "speakers cannot be told apart now" in answer.json()["error"]["message"]
-    assert answer.headers["retry-after"]
+    for answer in (may.result(), must.result()):
+        assert {segment["speaker"] for segment in answer.json()["segments"]} == {"A", "B"}
+    assert "warnings" not in may.result().json()

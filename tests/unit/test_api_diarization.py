@@ -42,7 +42,7 @@ def test_unknown_fields_are_named_beside_the_turns(client: TestClient) -> None:
 def test_audio_longer_than_the_limit_is_400(client: TestClient, service: FakeService) -> None:
     service.error = TooLongToDiarizeError(7200.0)
     answer = client.post(DIARIZATION, files={"file": b"abc"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "audio_too_long")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_long_to_diarize")
     assert "7200 s" in answer.json()["error"]["message"]
 
 

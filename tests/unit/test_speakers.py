@@ -16,6 +16,7 @@ from serve_app.errors import (
     ServiceUnavailableError,
     TooLongToDiarizeError,
     TranscriptionError,
+    UnprocessableAudioError,
 )
 from serve_app.settings import DiarizationSettings
 from serve_app.speakers import NO_SPEAKERS, SpeakerSearch, load_model
@@ -109,7 +110,9 @@ async def test_what_is_known_about_the_speakers_is_passed_on() -> None:
     assert asked == [options]
 
 
-@pytest.mark.parametrize("error", [ServiceUnavailableError("gone"), TranscriptionError()])
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailableError("gone"), TranscriptionError(), UnprocessableAudioError()]
+)
 async def test_a_transcript_arrives_without_speakers_and_says_so(error: Exception) -> None:
     made = await run(finds(error), asks())
     assert made.segments == SPOKEN.segments
