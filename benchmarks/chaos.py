@@ -19,7 +19,7 @@ N_UTTERANCES = 64
 N_CLIENTS = 8
 METRICS_S = 15.0  # Ray's exporters are told every 10 s
 DEADLINE_S = 60.0  # of a request beside a hung replica
-SILENCE_S = 30.0  # behind each clip where the AudioPreprocessor is to be hit while it works
+SILENCE_S = 60.0  # behind each clip where the AudioPreprocessor is to be hit while it works
 TRANSCRIBER, PREPROCESSOR, INGRESS = "WhisperTranscriber-demo", "AudioPreprocessor", "Ingress"
 
 NOTHING_WRONG = {"refused": 0.0, "failed": 0.0, "lost": 0.0, "mixed": 0.0}

@@ -1,5 +1,6 @@
 """Replicas that die, hang or are asked for too much, in an app of their own beside the graph."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from tests.serve.conftest import Graph
 APP = "fragile"
 POISON = b"this upload kills whoever decodes it"
 N_PLACES = 4  # of an Ingress replica
-SILENCE_S = 20.0  # so that the AudioPreprocessors have something to do
+DECODE_S = 0.5  # so that an AudioPreprocessor is hit while it works
 
 SETTINGS = AppSettings.model_validate(
     {
@@ -41,13 +42,14 @@ SETTINGS = AppSettings.model_validate(
 
 
 class FragilePreprocessor(AudioPreprocessor):
-    """The real deployment with a flaw in its decoder."""
+    """The real deployment with a decoder that is slow and has a flaw."""
 
     async def prepare(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: PrepareOptions
     ) -> Prepared:
         if POISON in data.tobytes():
             os._exit(1)
+        await asyncio.sleep(DECODE_S)
         return await super().prepare(data, cursor, options)
 
 
@@ -88,7 +90,7 @@ def url(graph: Graph) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def utterances(url: str) -> Sequence[Utterance]:
-    made = record_utterances(lambda audio: post(url, audio).json()["text"], 12, silence_s=SILENCE_S)
+    made = record_utterances(lambda audio: post(url, audio).json()["text"], 12)
     assert len(made) > 8  # so that a mix-up would show
     return made
 
