@@ -27,8 +27,11 @@ from serve_app.settings import (
 _deployment = partial(serve.deployment, health_check_period_s=2, health_check_timeout_s=5)
 
 # Together the three fit a machine with two cores.
-# Requests wait inside the graph, where they can be batched, not in front of it.
-_ingress = _deployment(max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.25})(Ingress)
+# Requests wait inside the graph, where they can be batched, not in front of it. What a killed
+# Ingress had is lost to its callers, so a busy one has more time to answer a check.
+_ingress = _deployment(
+    max_ongoing_requests=256, health_check_timeout_s=15, ray_actor_options={"num_cpus": 0.25}
+)(Ingress)
 # Slices wait in the replica, where those of new files go first, and not in Serve's router.
 _preprocessor = _deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 0.75})(
     AudioPreprocessor
