@@ -27,6 +27,7 @@ from serve_app.watch import RunningWork
 
 logger = logging.getLogger("ray.serve")
 
+_ANSWER_S = 5.0  # a replica that is up answers within, however busy its machine
 _ASK_EVERY_S = 0.2  # whether there is a replica, after one was lost
 
 
@@ -133,7 +134,7 @@ class SpeakerFinder:
         One that dies over this question has not died of a file: the next one is waited for.
         """
         loop = asyncio.get_running_loop()
-        ends_s = loop.time() + self._settings.cold_start_wait_s
+        ends_s = loop.time() + max(_ANSWER_S, self._settings.cold_start_wait_s)
         while (left_s := ends_s - loop.time()) > 0:
             if self._wake is None or self._wake.done():
                 self._wake = asyncio.ensure_future(call(diarizer.info))
