@@ -90,6 +90,7 @@ def _run_bare(made: Sequence[Conversation]) -> Iterator[Recording]:
         turns = [
             Turn(speaker=label, start_s=span.start, end_s=min(span.end, truth.duration_s))
             for span, _, label in tracks
+            if span.start < truth.duration_s
         ]
         yield Recording(truth=truth, wav=wav, bare=tuple(turns))
 

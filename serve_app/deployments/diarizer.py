@@ -19,13 +19,16 @@ from serve_app import metrics, models, speakers
 from serve_app.deployments.calls import call, returns_errors, time_limit, timed
 from serve_app.deployments.meters import Meters
 from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
-from serve_app.errors import InvalidRequestError, ServiceUnavailableError
+from serve_app.errors import InvalidRequestError, ReplicaLostError, ServiceUnavailableError
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.speakers import SpeakerSearch
 from serve_app.watch import RunningWork
 
 logger = logging.getLogger("ray.serve")
+
+_ANSWER_S = 5.0  # a replica that is up answers within, however busy its machine
+_ASK_EVERY_S = 0.2  # whether there is a replica, after one was lost
 
 
 class SpeakerDiarizer:
@@ -126,13 +129,25 @@ class SpeakerFinder:
             raise ServiceUnavailableError(reason) from error
 
     async def _wait_for_replica(self, diarizer: DeploymentHandle[Any]) -> None:
-        """Wait a while for a first replica; it goes on starting where it takes longer."""
-        if self._wake is None or self._wake.done():
-            self._wake = asyncio.ensure_future(call(diarizer.info))
-        await asyncio.wait({self._wake}, timeout=self._settings.cold_start_wait_s)
-        if not self._wake.done():
-            raise ServiceUnavailableError("The diarization deployment is starting.")
-        self._wake.result()
+        """Wait a while for a first replica; it goes on starting where it takes longer.
+
+        One that dies over this question has not died of a file: the next one is waited for.
+        """
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + max(_ANSWER_S, self._settings.cold_start_wait_s)
+        while (left_s := ends_s - loop.time()) > 0:
+            if self._wake is None or self._wake.done():
+                self._wake = asyncio.ensure_future(call(diarizer.info))
+            await asyncio.wait({self._wake}, timeout=left_s)
+            if not self._wake.done():
+                break
+            try:
+                self._wake.result()
+            except ReplicaLostError:
+                await asyncio.sleep(_ASK_EVERY_S)
+            else:
+                return
+        raise ServiceUnavailableError("The diarization deployment is starting.")
 
     def _check(self, param: str | None) -> DeploymentHandle[Any]:
         if self._diarizer is None:

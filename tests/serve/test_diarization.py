@@ -23,6 +23,9 @@ from tests.clips import encode, speech
 from tests.conversations import error_rate, recording, reference
 from tests.serve.conftest import TIMEOUT_S, Graph
 
+# Importing torch and pyannote.audio takes a minute where the disk is cold or the machine busy.
+pytestmark = pytest.mark.timeout(400)
+
 APP = "diarized"
 SETTINGS = AppSettings(
     diarization=DiarizationSettings(min_similarity=0.7, max_audio_s=60.0),

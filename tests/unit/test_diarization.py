@@ -14,6 +14,9 @@ from serve_app.stages.diarization import SpeakerModel
 from tests.clips import encode, silence
 from tests.conversations import error_rate, opening, recording, reference
 
+# Importing torch and pyannote.audio takes a minute where the disk is cold or the machine busy.
+pytestmark = pytest.mark.timeout(400)
+
 # What the embedded pipeline's voices are told apart by: see its card.
 SETTINGS = DiarizationSettings(min_similarity=0.7, max_audio_s=60.0)
 
