@@ -10,6 +10,7 @@ import click
 from serve_app.cli.config import config
 from serve_app.cli.demo import demo
 from serve_app.cli.serve import serve
+from serve_app.cli.transcribe import transcribe
 
 
 @click.group()
@@ -18,6 +19,7 @@ def main() -> None:
     """Whisper speech-to-text on Ray Serve."""
 
 
+main.add_command(transcribe)
 main.add_command(serve)
 main.add_command(demo)
 main.add_command(config)

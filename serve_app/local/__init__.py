@@ -12,6 +12,6 @@
 Each file imports only those above it.
 """
 
-from serve_app.local.whisper import LocalTranscript, Progress, Whisper, load
+from serve_app.local.whisper import N_FILES, LocalTranscript, Progress, Whisper, load
 
-__all__ = ["LocalTranscript", "Progress", "Whisper", "load"]
+__all__ = ["N_FILES", "LocalTranscript", "Progress", "Whisper", "load"]
