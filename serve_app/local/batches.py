@@ -34,7 +34,7 @@ class Batches:
         """Wait for the job's turn and return what became of it. Cancelling gives the job up."""
         return await self._gate.submit(job)
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         """Wait for the batch that runs and end the threads."""
         self._threads.shutdown()
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -103,10 +104,11 @@ class Whisper:
             max_batch_size=engine.largest_batch(batch_size),
         )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="serve_app loop", daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._loop.run_forever, name="serve_app", daemon=True)
+        thread.start()
+        pools = (self._batches, self._decoders)
+        # Called once: by `close`, where nobody holds this any more, or at the interpreter's end.
+        self._stop = weakref.finalize(self, _stop, self._loop, thread, pools)
 
     @property
     def batch_size(self) -> int:
@@ -141,13 +143,7 @@ class Whisper:
 
     def close(self) -> None:
         """Give the model's memory back. What is under way ends without an answer."""
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._batches.close()
-            self._decoders.shutdown()
-            self._loop.close()
+        self._stop()
 
     def __enter__(self) -> Self:
         return self
@@ -230,6 +226,20 @@ def _load_engine(model: ModelSettings) -> WhisperEngine:
         raise ModelLoadError(model.source, str(error)) from error
     pipeline.warm_up(engine)
     return engine
+
+
+def _stop(
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+    pools: tuple[Batches, ThreadPoolExecutor],
+) -> None:
+    """End everything on a loop, the loop, and the threads that worked for it."""
+    asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    for pool in pools:
+        pool.shutdown()
+    loop.close()
 
 
 async def _cancel_all() -> None:

@@ -12,7 +12,7 @@ from serve_app.cli.transcribe.doors import Door, HttpDoor, LocalDoor
 from serve_app.cli.transcribe.inputs import find_sources
 from serve_app.cli.transcribe.outputs import plan_outputs
 from serve_app.cli.transcribe.running import Batch, run
-from serve_app.cli.transcribe.wanted import Pair, read_wanted
+from serve_app.cli.transcribe.wanted import Pair, read_formats, read_wanted
 from serve_app.domain import ResponseFormat, Task
 from serve_app.errors import TranscriptionError
 from serve_app.models import SIZES
@@ -60,10 +60,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--task", type=click.Choice([t.value for t in Task]), default="transcribe"),
     click.option(
         *(FORMAT_OPTION, "-f", "formats"),
-        type=click.Choice(FORMATS),
         multiple=True,
         default=("text",),
-        help="One or several.",
+        metavar="FORMAT",
+        help=f"One or several of {', '.join(FORMATS)}.",
     ),
     click.option(
         *("--output-dir", "-o"),
@@ -137,7 +137,7 @@ def _read_batch(given: dict[str, Any]) -> tuple[Batch, list[str]]:
     """Return the files and what they become. Raises click.UsageError."""
     typed = [*given["files"], *([given["file_name"]] if given["file_name"] else [])]
     sources = find_sources(typed)
-    formats = [ResponseFormat(one) for one in dict.fromkeys(given["formats"])]
+    formats = read_formats(given["formats"])
     folder, chunks_path = given["output_dir"], given["transcript_path"]
     if chunks_path and len(sources) > 1:
         raise click.UsageError("--transcript-path takes one file; for several: --output-dir.")

@@ -29,6 +29,15 @@ class Wanted:
         return max(self.requests.values(), key=lambda one: (one.needs_words, one.timestamps))
 
 
+def read_formats(typed: Sequence[str]) -> list[ResponseFormat]:
+    """Return the formats that are meant, each once. Raises click.UsageError."""
+    try:
+        return [ResponseFormat(one) for one in dict.fromkeys(typed)]
+    except ValueError as error:
+        known = ", ".join(ResponseFormat)
+        raise click.UsageError(f"{error}; choose from {known}. (invalid_value)") from None
+
+
 def read_wanted(
     task: Task, pairs: Sequence[Pair], formats: Sequence[ResponseFormat]
 ) -> tuple[Wanted, list[str]]:
