@@ -1,8 +1,10 @@
 """The door for other Ray apps: what may be given, what comes back, and from where it opens."""
 
+import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,12 +106,27 @@ def test_a_model_that_is_not_declared_is_the_same_error_as_over_http(graph: Grap
     assert caught.value.kind == error["type"]
 
 
-def test_another_driver_gets_in(graph: Graph) -> None:
+def run_driver(code: str, address: str, **environment: str) -> str:
+    """What a program prints that somebody starts in a shell of their own."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**own, "RAY_ADDRESS": address, **environment},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def test_another_driver_gets_in_with_the_clusters_token(graph: Graph) -> None:
     code = f"""
 import ray
 from ray import serve
 from serve_app import TranscriptionError
-ray.init(address={ray.get_runtime_context().gcs_address!r}, log_to_driver=False)
+ray.init(log_to_driver=False)
 handle = serve.get_app_handle("whisper")
 print(handle.transcribe.remote({str(LIGHT)!r}).result().text)
 try:
@@ -117,10 +134,12 @@ try:
 except TranscriptionError as error:
     print(error.code)
 """
-    made = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
-    )
-    assert made.stdout.splitlines() == [TEXT, "unreadable_file"]
+    address = ray.get_runtime_context().gcs_address
+    token = Path.home() / ".ray" / "auth_token"
+    as_this_user = run_driver(code, address)
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token.read_text().strip()}
+    by_environment = run_driver(code, address, **environment)
+    assert as_this_user.splitlines() == by_environment.splitlines() == [TEXT, "unreadable_file"]
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})

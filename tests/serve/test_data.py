@@ -1,0 +1,93 @@
+"""Ray Data over a folder: every file one row, whatever happens to a worker or to the run."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import ray
+
+from tests.clips import digits, encode
+from tests.serve.conftest import Graph
+
+pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
+
+from serve_app.data import append_jsonl, transcribe_dataset
+
+N_CLIPS = 40
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("clips")
+    for i in range(N_CLIPS):
+        (made / f"{i:03}.flac").write_bytes(encode(digits(f"{i:03}"), "flac", "flac"))
+    (made / "bad.flac").write_bytes(b"no audio")
+    return made
+
+
+def read(folder: Path) -> "ray.data.Dataset":
+    return ray.data.read_binary_files(str(folder), include_paths=True)
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def workers() -> list[int]:
+    """The processes of this machine that hold a worker of the dataset."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if b"_Transcriber" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def kill_one(path: Path) -> None:
+    """End a worker as soon as some rows are written and others are not."""
+    while not (path.is_file() and path.read_text().count("\n") > 3):
+        time.sleep(0.05)
+    os.kill(workers()[0], signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_costs_no_row_and_makes_none_twice(
+    graph: Graph, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    killer = threading.Thread(target=kill_one, args=(out,), daemon=True)
+    killer.start()
+    made = transcribe_dataset(read(folder), profile="demo", n_workers=2)
+    assert append_jsonl(made, out) == N_CLIPS + 1
+    assert not killer.is_alive()
+    rows = rows_of(out)
+    assert Counter(Path(str(row["path"])).name for row in rows) == Counter(
+        path.name for path in folder.iterdir()
+    )
+    [bad] = [row for row in rows if row["error"]]
+    assert (Path(str(bad["path"])).name, bad["error"]) == ("bad.flac", "invalid_audio")
+    assert bad["message"]
+    assert all(row["text"] for row in rows if not row["error"])
+
+
+def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(
+    graph: Graph, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    done = {"path": str(folder / "000.flac"), "text": "as it was", "error": None}
+    out.write_text(json.dumps(done) + "\n" + '{"path": "' + str(folder / "001.flac"))
+    few = [str(folder / f"{i:03}.flac") for i in range(4)]
+    files = ray.data.read_binary_files(few, include_paths=True)
+    assert append_jsonl(transcribe_dataset(files, done=out), out) == 3
+    first, *others = rows_of(out)
+    assert first == done
+    assert sorted(str(row["path"]) for row in others) == few[1:]
+    expected = graph.transcribe(digits("002"))
+    assert [row["text"] for row in others if str(row["path"]).endswith("002.flac")] == [expected]
+    assert append_jsonl(transcribe_dataset(files, done=out), out) == 0
