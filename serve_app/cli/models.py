@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from serve_app import conversion
 from serve_app import models as registry
 from serve_app.errors import TranscriptionError
 from serve_app.settings import EMBEDDED
@@ -29,7 +30,7 @@ class Row:
 
 @click.group()
 def models() -> None:
-    """List, download and remove models."""
+    """List, download, remove and convert models."""
 
 
 @models.command("list")
@@ -65,6 +66,34 @@ def remove(source: str) -> None:
     except TranscriptionError as error:
         raise click.ClickException(error.message) from None
     click.echo(f"{source} is deleted.")
+
+
+@models.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--quantization",
+    type=click.Choice(conversion.QUANTIZATIONS),
+    default="float16",
+    help="The type in which the weights are stored; absent: float16.",
+)
+@click.option(
+    "--lora",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Merge this PEFT adapter first.",
+)
+def convert(source: str, output: Path, quantization: str, lora: Path | None) -> None:
+    """Convert SOURCE, a Whisper checkpoint of transformers (directory or id), into OUTPUT.
+
+    Needs the extra: pip install 'serve_app[convert]'. OUTPUT can then be served: name it as the
+    `source` of a model in a profile.
+    """
+    checkpoint = conversion.Checkpoint(source=source, lora=lora)
+    try:
+        made = conversion.convert(checkpoint, output, quantization=quantization)
+    except TranscriptionError as error:
+        raise click.ClickException(error.message) from None
+    click.echo(made)
 
 
 def _values(row: Row) -> tuple[str, str, str, str]:
