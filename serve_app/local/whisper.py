@@ -27,7 +27,7 @@ from serve_app.domain import (
     Transcript,
     TranscriptionRequest,
 )
-from serve_app.errors import ModelLoadError
+from serve_app.errors import InvalidRequestError, ModelLoadError
 from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.local.batches import Batches
 from serve_app.settings import EMBEDDED, AppSettings, ModelSettings, model_name
@@ -159,6 +159,7 @@ class Whisper:
     ) -> LocalTranscript:
         began_s = time.perf_counter()
         models.find_model(request.model, self._settings.models)
+        _check_speakers(request)
         options = pipeline.decode_options(request, self._model, self._known)
         data, total_s = await self._in_thread(lambda: self._open(audio))
         made: list[tuple[Chunk, ChunkTranscript]] = []
@@ -215,6 +216,17 @@ def _settings(source: str, **model: Any) -> AppSettings:
     return AppSettings(
         models=(ModelSettings(**{"name": model_name(source), "source": source, **model}),)
     )
+
+
+def _check_speakers(request: TranscriptionRequest) -> None:
+    """Refuse what needs more than this process has. Raises InvalidRequestError."""
+    if request.has_speakers:
+        asked = [name for name in ("diarize", "multichannel") if getattr(request, name)]
+        raise InvalidRequestError(
+            asked[0] if asked else "response_format",
+            "Speakers are not told apart in this process. Ask a server for it: with diarize=true "
+            "one whose profile has 'diarization:', with multichannel=true any.",
+        )
 
 
 def _load_engine(model: ModelSettings) -> WhisperEngine:

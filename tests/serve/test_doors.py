@@ -76,6 +76,8 @@ CASES = {
     "unknown-language": Case(LIGHT, _words(language="tr"), "invalid_value"),
     "temperature": Case(LIGHT, _words(temperature="two"), "invalid_value"),
     "twice": Case(LIGHT, _words(hotwords="a", keywords="b"), "invalid_value"),
+    "speakers": Case(LIGHT, _words(diarize="true"), "invalid_value"),
+    "diarized": Case(LIGHT, _words(response_format="diarized_json"), "invalid_value"),
     "model": Case(LIGHT, _words(model="none"), "model_not_found"),
 }
 

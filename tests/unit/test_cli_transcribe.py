@@ -19,6 +19,7 @@ import srt
 from click.testing import CliRunner, Result
 
 from serve_app.cli import main
+from serve_app.cli.transcribe.wanted import to_chunks
 from tests.clips import DATA, encode, references, speech
 
 LIGHT, TRAIN = DATA / "light.flac", DATA / "train.flac"
@@ -103,6 +104,9 @@ def test_a_folder_that_cannot_be_written_is_told_for_its_file(tmp_path: Path) ->
         ((LIGHT, TRAIN, "--transcript-path", "out.json"), "one file"),
         ((LIGHT, "--device-id", "mps"), "GPU's number"),
         ((LIGHT, "--diarization_model", "pyannote/any"), "profile"),
+        ((LIGHT, "--diarize"), "--url"),
+        ((LIGHT, "-f", "diarized_json"), "--url"),
+        ((LIGHT, "--diarize", "--num-speakers", "2", "--min-speakers", "2"), "min_speakers"),
         ((LIGHT, "--url", "http://127.0.0.1:9", "--batch-size", "3"), "--batch-size"),
     ],
     ids=lambda value: None if isinstance(value, tuple) else str(value),
@@ -140,6 +144,14 @@ def test_insanely_fast_whispers_spellings_are_known(tmp_path: Path) -> None:
     segments = run(LIGHT, "--transcript-path", path, "--timestamp", "chunk")
     assert segments.exit_code == 0
     assert len(json.loads(path.read_text())["chunks"]) == 1
+
+
+def test_the_speakers_of_a_server_are_in_that_json_too() -> None:
+    piece = {"start": 0.0, "end": 1.0, "text": "hello"}
+    verbose = {"text": "hello", "segments": [{**piece, "speaker": "A"}, piece]}
+    made = json.loads(to_chunks(verbose, words=False))
+    assert made["speakers"] == [{"speaker": "A", "timestamp": [0.0, 1.0], "text": "hello"}]
+    assert len(made["chunks"]) == 2
 
 
 def test_options_reach_the_model() -> None:

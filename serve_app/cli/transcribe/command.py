@@ -149,6 +149,10 @@ def _read_batch(given: dict[str, Any]) -> tuple[Batch, list[str]]:
     if chunks_path:
         formats = [*(formats if folder else ()), ResponseFormat.VERBOSE_JSON]
     wanted, warnings = read_wanted(Task(given["task"]), _pairs(given), list(dict.fromkeys(formats)))
+    if wanted.leading.has_speakers and not given["url"]:
+        raise click.UsageError(
+            "Speakers are told apart by a server: name it by --url. (invalid_value)"
+        )
     batch = Batch(
         sources=sources,
         wanted=wanted,

@@ -74,5 +74,14 @@ def to_chunks(verbose: Mapping[str, Any], *, words: bool) -> str:
         {"timestamp": [piece["start"], piece["end"]], "text": piece["word" if words else "text"]}
         for piece in pieces
     ]
-    body = {"speakers": [], "chunks": chunks, "text": verbose["text"]}
+    speakers = [
+        {
+            "speaker": segment["speaker"],
+            "timestamp": [segment["start"], segment["end"]],
+            "text": segment["text"],
+        }
+        for segment in verbose.get("segments", [])
+        if segment.get("speaker")
+    ]
+    body = {"speakers": speakers, "chunks": chunks, "text": verbose["text"]}
     return json.dumps(body, ensure_ascii=False)
