@@ -91,3 +91,14 @@ def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(
     expected = graph.transcribe(digits("002"))
     assert [row["text"] for row in others if str(row["path"]).endswith("002.flac")] == [expected]
     assert append_jsonl(transcribe_dataset(files, done=out), out) == 0
+
+
+def test_transcripts_are_written_as_parquet(graph: Graph, folder: Path, tmp_path: Path) -> None:
+    few = [str(folder / name) for name in ("003.flac", "bad.flac")]
+    files = ray.data.read_binary_files(few, include_paths=True)
+    transcribe_dataset(files).write_parquet(str(tmp_path / "out"))
+    rows = ray.data.read_parquet(str(tmp_path / "out")).take_all()
+    assert sorted((row["error"] or "", bool(row["text"])) for row in rows) == [
+        ("", True),
+        ("invalid_audio", False),
+    ]
