@@ -142,7 +142,7 @@ class Whisper:
             raise
 
     def close(self) -> None:
-        """Give the model's memory back. What is under way ends without an answer."""
+        """End the threads. What is under way ends without an answer."""
         self._stop()
 
     def __enter__(self) -> Self:

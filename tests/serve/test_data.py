@@ -1,10 +1,7 @@
 """Ray Data over a folder: every file one row, whatever happens to a worker or to the run."""
 
 import json
-import os
-import signal
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from tests.serve.conftest import Graph
 
 pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
 
+from benchmarks.dataset import kill_worker
 from serve_app.data import append_jsonl, transcribe_dataset
 
 N_CLIPS = 40
@@ -38,30 +36,15 @@ def rows_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def workers() -> list[int]:
-    """The processes of this machine that hold a worker of the dataset."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if b"_Transcriber" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def kill_one(path: Path) -> None:
-    """End a worker as soon as some rows are written and others are not."""
-    while not (path.is_file() and path.read_text().count("\n") > 3):
-        time.sleep(0.05)
-    os.kill(workers()[0], signal.SIGKILL)
-
-
 def test_a_worker_that_is_killed_costs_no_row_and_makes_none_twice(
     graph: Graph, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
-    killer = threading.Thread(target=kill_one, args=(out,), daemon=True)
+
+    def some_are_written() -> bool:
+        return out.is_file() and out.read_text().count("\n") > 3
+
+    killer = threading.Thread(target=kill_worker, args=(some_are_written,), daemon=True)
     killer.start()
     made = transcribe_dataset(read(folder), profile="demo", n_workers=2)
     assert append_jsonl(made, out) == N_CLIPS + 1
