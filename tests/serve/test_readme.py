@@ -108,7 +108,7 @@ def test_a_python_caller_prints_the_transcript(
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with redirect_stdout(printed):
-        exec(python_block("get_app_handle"), {})
+        exec(python_block("clip.mp3"), {})
     assert printed.getvalue().startswith(references()["light"])
 
 
@@ -139,7 +139,8 @@ def test_a_folder_becomes_lines(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clips").mkdir()
     shutil.copy(DATA / "light.flac", "clips")
-    printed_by(python_block("read_binary_files").replace("n_workers=2, ", ""))
+    block = python_block("read_binary_files").replace("/recordings", str(tmp_path / "clips"))
+    printed_by(block.replace("n_workers=2, ", ""))
     [row] = (tmp_path / "out.jsonl").read_text().splitlines()
     assert json.loads(row)["text"] == references()["light"]
 
