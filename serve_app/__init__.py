@@ -7,19 +7,29 @@ application itself is `serve_app.app:app`.
 from serve_app.domain import (
     Diarization,
     KnownSpeaker,
+    Pcm,
     ResponseFormat,
     SpeakerOptions,
+    SpeechRequest,
     Transcript,
+    TranscriptDelta,
     TranscriptionRequest,
 )
 from serve_app.errors import TranscriptionError
+from serve_app.stages.render import to_dict, to_srt, to_vtt
 
 __all__ = [
     "Diarization",
     "KnownSpeaker",
+    "Pcm",
     "ResponseFormat",
     "SpeakerOptions",
+    "SpeechRequest",
     "Transcript",
+    "TranscriptDelta",
     "TranscriptionError",
     "TranscriptionRequest",
+    "to_dict",
+    "to_srt",
+    "to_vtt",
 ]

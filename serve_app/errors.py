@@ -12,6 +12,7 @@ TranscriptionError                 500 internal_error     something broke that s
 │   ├── MethodNotAllowedError      405 method_not_allowed the path exists, the method does not
 │   ├── FileTooLargeError          413 file_too_large     the body is larger than the app accepts
 │   └── InvalidAudioError          400 invalid_audio      the bytes do not decode to audio
+│       ├── UnreadableFileError    400 unreadable_file    a path that a Python caller gave
 │       ├── EmptyFileError         400 empty_file         0 bytes were sent
 │       ├── NoAudioStreamError     400 no_audio_stream    a container without an audio track
 │       ├── AudioTooShortError     400 audio_too_short    under 0.1 s of samples
@@ -50,6 +51,19 @@ class TranscriptionError(Exception):
         """Name the request field at fault, where there is one."""
         return None
 
+    @property
+    def message(self) -> str:
+        """Return the sentence for the user.
+
+        The text of an error that a handle's caller catches is Ray's: this and a traceback.
+        """
+        return str(self._raised)
+
+    @property
+    def _raised(self) -> Exception:
+        """Return what was raised; Ray gives a handle's caller a wrap of it, of the same kind."""
+        return getattr(self, "cause", self)
+
     def __str__(self) -> str:
         return "The server had an error while processing the request."
 
@@ -67,7 +81,7 @@ class InvalidRequestError(TranscriptionError):
     @property
     def param(self) -> str | None:
         """Name the request field at fault."""
-        return self.args[0]  # type: ignore[no-any-return]
+        return self._raised.args[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -210,6 +224,19 @@ class InvalidAudioError(InvalidRequestError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class UnreadableFileError(InvalidAudioError):
+    """A path cannot be read where the audio is decoded. Fields: path, reason."""
+
+    code = "unreadable_file"
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"The file {path!r} cannot be read where the audio is decoded: {reason}."
 
 
 class EmptyFileError(InvalidAudioError):

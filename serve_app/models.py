@@ -154,7 +154,7 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
         ModelNotCachedError: there is nothing to delete.
         OSError: the files cannot be deleted.
     """
-    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+    from huggingface_hub import CacheNotFound
 
     repo_id = SIZES.get(model, model)
     names = {
@@ -169,8 +169,7 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
             "the profile's 'models:' first.",
         )
     try:
-        # Given here, because the function took its default when it was imported.
-        cache = scan_cache_dir(constants.HF_HUB_CACHE)
+        cache = _scan_cache()
     except CacheNotFound:
         raise ModelNotCachedError(model) from None
     repos = [repo for repo in cache.repos if repo.repo_id == repo_id and _is_ours(repo)]
@@ -181,6 +180,26 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
     replace(cache, repos=frozenset(repos)).delete_revisions(*hashes).execute()
     if any(repo.repo_path.exists() for repo in repos):  # the hub client only logs what fails
         raise OSError(f"The cached files of {repo_id} could not be deleted")
+
+
+def cached_models() -> list[tuple[str, Path]]:
+    """Return the models in the Hugging Face cache of this machine: id, and its newest files."""
+    from huggingface_hub import CacheNotFound
+
+    try:
+        repos = [repo for repo in _scan_cache().repos if _is_ours(repo)]
+    except CacheNotFound:
+        return []
+    newest = [max(repo.revisions, key=lambda one: one.last_modified) for repo in repos]
+    found = [(repo.repo_id, one.snapshot_path) for repo, one in zip(repos, newest, strict=True)]
+    return sorted(found)
+
+
+def _scan_cache() -> Any:
+    from huggingface_hub import constants, scan_cache_dir
+
+    # Given here, because the function took its default when it was imported.
+    return scan_cache_dir(constants.HF_HUB_CACHE)
 
 
 def _is_ours(repo: Any) -> bool:

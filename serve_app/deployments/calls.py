@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import ray
 from ray.exceptions import (
     ActorDiedError,
     NodeDiedError,
@@ -22,6 +23,7 @@ from ray.serve.exceptions import (
 )
 
 from serve_app import pipeline
+from serve_app.domain import Audio
 from serve_app.errors import (
     DeadlineExceededError,
     QueueFullError,
@@ -29,6 +31,8 @@ from serve_app.errors import (
     ServiceUnavailableError,
     TranscriptionError,
 )
+from serve_app.settings import ApiSettings
+from serve_app.stages import audio as files
 
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError)
 # The replica may be alive, but its answer does not arrive.
@@ -95,6 +99,19 @@ async def time_limit(limit_s: float) -> AsyncGenerator[None]:
         if not limit.expired():
             raise
         raise DeadlineExceededError(limit_s) from None
+
+
+async def put_file(audio: Audio, settings: ApiSettings) -> Any:
+    """Store a caller's file once for all its slices; whoever decodes one reads it where it lies.
+
+    Raises:
+        InvalidRequestError: what was given cannot be read, or is too large.
+    """
+
+    def put() -> Any:
+        return ray.put(files.read_file(audio, max_bytes=settings.max_upload_bytes))
+
+    return await asyncio.to_thread(put)
 
 
 def timed(work: Callable[[], object]) -> float:

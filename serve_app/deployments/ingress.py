@@ -9,20 +9,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from typing import Any
 
-import numpy as np
-import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
 from serve_app import api, channels, detection, models, pipeline, visits
 from serve_app.admission import ChunkBudget
-from serve_app.deployments.calls import call, time_limit
+from serve_app.deployments.calls import call, put_file, time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.diarizer import SpeakerFinder
 from serve_app.deployments.exporters import fetch_pages
 from serve_app.deployments.meters import IngressMeters
 from serve_app.domain import (
+    ANY_SPEAKERS,
+    Audio,
     Chunk,
     ChunkJob,
     ChunkTranscript,
@@ -46,6 +46,10 @@ from serve_app.retries import Retries
 from serve_app.settings import AppSettings, ModelSettings
 
 logger = logging.getLogger("ray.serve")
+
+# They never change, so that calls may share them.
+DEFAULT_REQUEST = TranscriptionRequest()
+DEFAULT_SPEECH_REQUEST = SpeechRequest()
 
 
 @serve.ingress()
@@ -89,11 +93,14 @@ class Ingress:
             record=self._meters.record_visit,
         )
 
-    async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
+    async def transcribe(
+        self, audio: Audio, request: TranscriptionRequest = DEFAULT_REQUEST
+    ) -> Transcript:
         """Transcribe one file.
 
         Args:
-            audio: the file's bytes, in any container that PyAV reads.
+            audio: a file's bytes, in any container that PyAV reads; its path, where the Ingress's
+                node can read it; or samples.
             request: what to do with it.
 
         Raises:
@@ -106,7 +113,7 @@ class Ingress:
         raise TranscriptionError  # a stream ends with a transcript
 
     async def transcribe_stream(
-        self, audio: bytes, request: TranscriptionRequest
+        self, audio: Audio, request: TranscriptionRequest = DEFAULT_REQUEST
     ) -> AsyncGenerator[TranscriptDelta | Transcript]:
         """Yield what each chunk adds, in the order of the audio, and last the whole transcript.
 
@@ -119,7 +126,7 @@ class Ingress:
             model = models.find_model(request.model, self._settings.models)
             visit.model = model.name
             with self._budgets[model.name].admit():
-                data = await _put(audio)
+                data = await put_file(audio, self._settings.api)
                 run = self._transcribe_channels if request.multichannel else self._transcribe_file
                 async with (
                     self._speakers.search(data, request) as search,
@@ -139,22 +146,24 @@ class Ingress:
         )
         yield transcript
 
-    async def diarize(self, audio: bytes, options: SpeakerOptions) -> Diarization:
+    async def diarize(self, audio: Audio, options: SpeakerOptions = ANY_SPEAKERS) -> Diarization:
         """Return who speaks when in a file, without transcribing it.
 
         Raises:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
         with self._attended("diarize"):
-            return await self._speakers.find_turns(await _put(audio), options)
+            data = await put_file(audio, self._settings.api)
+            return await self._speakers.find_turns(data, options)
 
-    async def detect_speech(self, audio: bytes, request: SpeechRequest) -> tuple[Span, ...]:
+    async def detect_speech(
+        self, audio: Audio, request: SpeechRequest = DEFAULT_SPEECH_REQUEST
+    ) -> tuple[Span, ...]:
         """Return the spans of speech in a file, in order, without transcribing it.
 
         Raises:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
-        data = await _put(audio)
         lengths = self._settings.audio
 
         async def pull(cursor: DecodeCursor | None) -> detection.SpeechSlice:
@@ -169,14 +178,15 @@ class Ingress:
             return found
 
         with self._attended("detect_speech"):
+            data = await put_file(audio, self._settings.api)
             async with time_limit(self._settings.request_timeout_s):
                 return await detection.collect_speech(pull, request)
 
-    async def detect_language(self, audio: bytes, model: str | None = None) -> DetectedLanguage:
+    async def detect_language(self, audio: Audio, model: str | None = None) -> DetectedLanguage:
         """Return in which language a file is, by its first chunk with speech.
 
         Args:
-            audio: the file's bytes, in any container that PyAV reads.
+            audio: as for `transcribe`.
             model: the model that is to tell; None: the profile's first.
 
         Raises:
@@ -185,7 +195,8 @@ class Ingress:
         with self._attended("detect_language") as visit:
             declared = models.find_model(model, self._settings.models)
             visit.model = declared.name
-            prepare = self._preparer(await _put(audio), declared, TranscriptionRequest())
+            data = await put_file(audio, self._settings.api)
+            prepare = self._preparer(data, declared, DEFAULT_REQUEST)
             transcriber = self._transcribers[declared.name]
             async with time_limit(self._settings.request_timeout_s):
                 await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
@@ -343,8 +354,3 @@ class Ingress:
             return prepared
 
         return prepare
-
-
-async def _put(audio: bytes) -> Any:
-    """Store a file once for all its slices; whoever decodes one reads it where it lies."""
-    return await asyncio.to_thread(ray.put, np.frombuffer(audio, np.uint8))

@@ -7,11 +7,13 @@ chunk (0 = the chunk's first sample); fields say which.
 
 from serve_app.domain.audio import (
     NO_LIMITS,
+    Audio,
     Chunk,
     DecodeAnchor,
     DecodeCursor,
     DecodedSlice,
     DecodeLimits,
+    Pcm,
     Span,
 )
 from serve_app.domain.decoding import ChunkJob, ChunkTranscript, DecodeOptions
@@ -58,6 +60,7 @@ __all__ = [
     "NO_LIMITS",
     "SAMPLE_RATE",
     "WINDOW_S",
+    "Audio",
     "Chunk",
     "ChunkJob",
     "ChunkTranscript",
@@ -72,6 +75,7 @@ __all__ = [
     "ModelCard",
     "ModelInfo",
     "ModelState",
+    "Pcm",
     "ResponseFormat",
     "Segment",
     "Span",

@@ -2,11 +2,24 @@
 
 import math
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.domain.limits import SAMPLE_RATE
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pcm:
+    """Samples that a Python caller has in memory, at their own rate."""
+
+    samples: NDArray[np.int16] | NDArray[np.floating]  # (n,) or (n, channels); floats in [-1, 1]
+    rate: int  # Hz
+
+
+# A file's bytes; where a file lies, as the machine that reads it sees it; samples.
+Audio = bytes | str | PathLike[str] | Pcm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A transcript in, the body of an answer out. Pure: text and a media type, no HTTP objects.
 
-Called by `api`. The bodies are OpenAI's; where a key of ours is added, it is named in README.
+Called by `api`; Python callers use `to_srt`, `to_vtt` and `to_dict`. The bodies are OpenAI's; where
+a key of ours is added, it is named in README.
 """
 
 import json
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from serve_app.domain import (
     ResponseFormat,
@@ -47,6 +49,45 @@ class Cue:
 def render(transcript: Transcript, request: TranscriptionRequest) -> Body:
     """Render a transcript in the format the caller asked for."""
     return _RENDERERS[request.response_format](transcript, request)
+
+
+def to_srt(
+    transcript: Transcript, *, max_line_width: int | None = None, max_line_count: int | None = None
+) -> str:
+    """Return a transcript as SubRip subtitles.
+
+    Args:
+        transcript: asked for with `segments=True`, or `words=True` where lines have a width.
+        max_line_width: in characters; None: no limit.
+        max_line_count: lines in a cue; None: no limit.
+    """
+    lines = TranscriptionRequest(
+        response_format=ResponseFormat.SRT,
+        max_line_width=max_line_width,
+        max_line_count=max_line_count,
+    )
+    return render(transcript, lines).content
+
+
+def to_vtt(
+    transcript: Transcript, *, max_line_width: int | None = None, max_line_count: int | None = None
+) -> str:
+    """Return a transcript as WebVTT subtitles. The arguments are those of `to_srt`."""
+    lines = TranscriptionRequest(
+        response_format=ResponseFormat.VTT,
+        max_line_width=max_line_width,
+        max_line_count=max_line_count,
+    )
+    return render(transcript, lines).content
+
+
+def to_dict(transcript: Transcript) -> dict[str, Any]:
+    """Return a transcript as OpenAI's verbose_json has it, with words where they are known."""
+    everything = TranscriptionRequest(
+        response_format=ResponseFormat.VERBOSE_JSON, segments=True, words=bool(transcript.words)
+    )
+    made: dict[str, Any] = json.loads(render(transcript, everything).content)
+    return made
 
 
 def render_delta(delta: TranscriptDelta) -> str:

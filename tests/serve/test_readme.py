@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import srt
+from click.testing import CliRunner
+from ray import serve
 
-from tests.clips import clip, encode, references
+from serve_app.cli import main
+from tests.clips import DATA, clip, encode, references
 from tests.serve.conftest import TIMEOUT_S, Graph
 
 ROOT = Path(__file__).parents[2]
@@ -105,5 +108,55 @@ def test_a_python_caller_prints_the_transcript(
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with redirect_stdout(printed):
-        exec(python_block("get_app_handle"), {})
+        exec(python_block("clip.mp3"), {})
     assert printed.getvalue().startswith(references()["light"])
+
+
+def printed_by(block: str) -> str:
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(block, {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+def test_an_app_of_ones_own_takes_the_handle(graph: Graph) -> None:
+    block = python_block("class Minutes").replace("/recordings", str(DATA))
+    try:
+        assert printed_by(block) == f"{[references()['meeting']]}\n"
+    finally:
+        serve.delete("minutes")
+
+
+def test_the_facade_prints_the_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DATA)
+    assert printed_by(python_block("local.load")).startswith(references()["meeting"])
+
+
+def test_a_folder_becomes_lines(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    shutil.copy(DATA / "light.flac", "clips")
+    block = python_block("read_binary_files").replace("/recordings", str(tmp_path / "clips"))
+    printed_by(block.replace("n_workers=2, ", ""))
+    [row] = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(row)["text"] == references()["light"]
+
+
+def test_the_command_lines_do_what_they_show(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [ln for block in blocks("") for ln in block.splitlines() if "serve-app tr" in ln]
+    made = []
+    for line in lines:
+        words = line.replace(ADDRESS, graph.url).split()[1:]
+        stdin = (ROOT / words.pop()).read_bytes() if "<" in words else None
+        words = [word.replace("tests/data", str(DATA)) for word in words if word != "<"]
+        monkeypatch.chdir(tmp_path)
+        made.append(CliRunner().invoke(main, words, input=stdin))
+    assert [answer.exit_code for answer in made] == [0, 0, 0, 0]
+    assert "are done already" in made[1].stderr
+    assert json.loads(made[2].stdout)["text"] == references()["meeting"]
+    assert (tmp_path / "out" / "train.txt").read_text() == references()["train"] + "\n"

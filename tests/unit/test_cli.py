@@ -29,7 +29,7 @@ def test_a_port_in_use_is_told_with_the_remedy() -> None:
 
 def test_help_names_the_commands() -> None:
     output = run("--help").output
-    for command in ("serve", "demo", "config"):
+    for command in ("serve", "demo", "config", "transcribe", "models", "doctor"):
         assert command in output
 
 

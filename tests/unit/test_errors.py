@@ -17,6 +17,7 @@ EXAMPLES = [
     errors.RouteNotFoundError(None, "Unknown request URL."),
     errors.MethodNotAllowedError(None, "Not allowed."),
     errors.InvalidAudioError(),
+    errors.UnreadableFileError("/clip.mp3", "No such file or directory"),
     errors.EmptyFileError(),
     errors.NoAudioStreamError(),
     errors.AudioTooShortError(),

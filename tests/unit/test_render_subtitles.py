@@ -9,7 +9,7 @@ import srt
 import webvtt
 
 from serve_app.domain import ResponseFormat, Segment, Transcript, TranscriptionRequest, Word
-from serve_app.stages.render import make_cues, render
+from serve_app.stages.render import make_cues, render, to_dict, to_srt, to_vtt
 
 # What a model could write that means something to a parser.
 PIECES = (
@@ -85,3 +85,14 @@ def test_vtt_is_read_back_by_an_independent_parser(seed: int) -> None:
         assert times_s == (int(cue.start_s), int(cue.end_s)) or cue.start_s > 1e5
         shown = caption.raw_text.replace("&lt;", "<").replace("&amp;", "&")
         assert shown == "\n".join(map(plain, cue.lines))
+
+
+def test_a_python_caller_makes_the_same_subtitles_and_object() -> None:
+    made = transcript(1)
+    for kind, convert in ((ResponseFormat.SRT, to_srt), (ResponseFormat.VTT, to_vtt)):
+        request = TranscriptionRequest(response_format=kind, max_line_width=20, max_line_count=1)
+        assert convert(made, max_line_width=20, max_line_count=1) == render(made, request).content
+        assert convert(made) != render(made, request).content
+    told = to_dict(made)
+    assert len(told["segments"]) == len(made.segments)
+    assert len(told["words"]) == len(made.words)

@@ -4,6 +4,7 @@
 nothing, so any process can decode any slice and a 10-hour file never lies decoded in memory. A
 `DecodeCursor` says where a slice begins.
 
+    sources     bytes, a path or samples -> the bytes of a file
     limits      what a slice may take: time, and memory
     container   bytes -> packets of the audio track; nothing but the upload is opened
     resampling  frames of one rate -> samples at 16 kHz, the same wherever it starts
@@ -13,7 +14,15 @@ nothing, so any process can decode any slice and a 10-hour file never lies decod
 Each file imports only those above it.
 """
 
-from serve_app.stages.audio.decode import MIN_AUDIO_S, decode_audio, to_float32
+from serve_app.stages.audio.decode import MIN_AUDIO_S, decode_audio, header_duration_s, to_float32
 from serve_app.stages.audio.limits import limit_memory
+from serve_app.stages.audio.sources import read_file
 
-__all__ = ["MIN_AUDIO_S", "decode_audio", "limit_memory", "to_float32"]
+__all__ = [
+    "MIN_AUDIO_S",
+    "decode_audio",
+    "header_duration_s",
+    "limit_memory",
+    "read_file",
+    "to_float32",
+]

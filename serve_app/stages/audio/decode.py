@@ -86,6 +86,22 @@ def decode_audio(
     return decoded
 
 
+def header_duration_s(
+    data: bytes | memoryview | NDArray[np.uint8], limits: DecodeLimits = NO_LIMITS
+) -> float | None:
+    """Return how long a file says that it is, in seconds; None where it does not.
+
+    Headers lie: this is for progress bars. What is wrong with the file, decoding will tell.
+    """
+    view = memoryview(data.data if isinstance(data, np.ndarray) else data)
+    try:
+        with open_container(view.cast("B"), Deadline(limits.timeout_s)) as container:
+            duration = container.duration
+    except (av.FFmpegError, ValueError, LookupError, RuntimeError, MemoryError):
+        return None
+    return duration / av.time_base if duration and duration > 0 else None
+
+
 def to_float32(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
     """Return the samples, shape (n,), scaled to [-1, 1)."""
     return pcm.astype(np.float32) / np.float32(32768.0)

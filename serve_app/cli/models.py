@@ -1,0 +1,143 @@
+"""`serve-app models`: which models there are, and those on this machine."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from serve_app import conversion
+from serve_app import models as registry
+from serve_app.errors import TranscriptionError
+from serve_app.settings import EMBEDDED
+
+# OpenAI published Whisper's weights under it, and Hugging Face the distilled ones; a conversion to
+# CTranslate2 is a copy of them.
+LICENCE_OF_SIZES = "MIT"
+UNKNOWN = "not told; see its card"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the list."""
+
+    name: str
+    source: str
+    size: str  # on this machine; - where it is not
+    licence: str
+
+
+@click.group()
+def models() -> None:
+    """List, download, remove and convert models."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the sizes that have a short name, and whatever else is in the cache."""
+    rows = [Row(name="NAME", source="SOURCE", size="HERE", licence="LICENCE"), *_rows()]
+    widths = [
+        max(len(value) for value in column) for column in zip(*map(_values, rows), strict=True)
+    ]
+    for row in rows:
+        cells = [value.ljust(width) for value, width in zip(_values(row), widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+@models.command()
+@click.argument("source")
+@click.option("--revision", help="Branch, tag or commit.")
+def download(source: str, revision: str | None) -> None:
+    """Download SOURCE, a size or a Hugging Face id, into the Hugging Face cache."""
+    try:
+        directory = registry.locate_model(source, revision)
+    except TranscriptionError as error:
+        raise click.ClickException(error.message) from None
+    click.echo(directory)
+
+
+@models.command()
+@click.argument("source")
+def remove(source: str) -> None:
+    """Delete SOURCE, a size or a Hugging Face id, from the Hugging Face cache."""
+    try:
+        registry.delete_cached(source, ())
+    except TranscriptionError as error:
+        raise click.ClickException(error.message) from None
+    click.echo(f"{source} is deleted.")
+
+
+@models.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--quantization",
+    type=click.Choice(conversion.QUANTIZATIONS),
+    default="float16",
+    help="The type in which the weights are stored; absent: float16.",
+)
+@click.option(
+    "--lora",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Merge this PEFT adapter first.",
+)
+def convert(source: str, output: Path, quantization: str, lora: Path | None) -> None:
+    """Convert SOURCE, a Whisper checkpoint of transformers (directory or id), into OUTPUT.
+
+    Needs the extra: pip install 'serve_app[convert]'. OUTPUT can then be served: name it as the
+    `source` of a model in a profile.
+    """
+    checkpoint = conversion.Checkpoint(source=source, lora=lora)
+    try:
+        made = conversion.convert(checkpoint, output, quantization=quantization)
+    except TranscriptionError as error:
+        raise click.ClickException(error.message) from None
+    click.echo(made)
+
+
+def _values(row: Row) -> tuple[str, str, str, str]:
+    return row.name, row.source, row.size, row.licence
+
+
+def _rows() -> Iterator[Row]:
+    cached = {repo_id: path for repo_id, path in registry.cached_models()}
+    embedded = registry.locate_model(EMBEDDED)
+    yield Row(
+        name=EMBEDDED,
+        source="this package",
+        size=_size(embedded),
+        licence=licence(embedded, EMBEDDED),
+    )
+    for name, repo_id in registry.SIZES.items():
+        path = cached.get(repo_id)
+        yield Row(
+            name=name,
+            source=repo_id,
+            size=_size(path) if path else "-",
+            licence=licence(path, repo_id),
+        )
+    for repo_id, path in cached.items():
+        if repo_id not in registry.SIZES.values():
+            yield Row(name="-", source=repo_id, size=_size(path), licence=licence(path, repo_id))
+
+
+def licence(directory: Path | None, source: str) -> str:
+    """Return a model's licence: as its card says, or of the weights it was made from.
+
+    Args:
+        directory: of its files; None: they are not here.
+        source: its Hugging Face id, or `embedded`.
+    """
+    card = directory / "README.md" if directory else None
+    if card and card.is_file():
+        head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
+        told = head and re.search(r"^license(?:_name)?: *(\S+)", head[1], re.MULTILINE)
+        if told:
+            return told[1].strip("'\"")
+    return LICENCE_OF_SIZES if source in (EMBEDDED, *registry.SIZES.values()) else UNKNOWN
+
+
+def _size(directory: Path) -> str:
+    n_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    return f"{n_bytes / 1e6:,.0f} MB"

@@ -1,0 +1,57 @@
+"""Which files a transcript becomes. A file that is there is whole: `--resume` relies on it."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from serve_app.cli.transcribe.inputs import Source
+from serve_app.domain import ResponseFormat
+
+SUFFIXES: Mapping[ResponseFormat, str] = {
+    ResponseFormat.JSON: ".json",
+    ResponseFormat.TEXT: ".txt",
+    ResponseFormat.SRT: ".srt",
+    ResponseFormat.VTT: ".vtt",
+    ResponseFormat.VERBOSE_JSON: ".verbose.json",
+    ResponseFormat.DIARIZED_JSON: ".diarized.json",
+}
+
+Outputs = Mapping[ResponseFormat, Path]
+
+
+def plan_outputs(
+    sources: Sequence[Source], folder: Path, formats: Sequence[ResponseFormat]
+) -> dict[Source, Outputs]:
+    """Return the files that each source becomes: its name without suffix, and the format's.
+
+    Sources that differ only in their suffix keep it (`a.wav.srt`, `a.mp3.srt`).
+
+    Raises:
+        click.UsageError: two sources would become the same file.
+    """
+    n_stems = Counter(source.path.stem for source in sources)
+    stems = {
+        source: source.path.stem if n_stems[source.path.stem] == 1 else source.path.name
+        for source in sources
+    }
+    twice = [stem for stem, n in Counter(stems.values()).items() if n > 1]
+    if twice:
+        raise click.UsageError(
+            f"Several of the files are named {twice[0]}, and their transcripts would be as well. "
+            "Give them one --output-dir each."
+        )
+    return {
+        source: {one: folder / f"{stems[source]}{SUFFIXES[one]}" for one in formats}
+        for source in sources
+    }
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(content, encoding="utf-8")
+    os.replace(part, path)

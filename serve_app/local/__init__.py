@@ -1,0 +1,17 @@
+"""Whisper in this process, without a cluster: the graph's own pipeline, gate and fan-out.
+
+    from serve_app import local
+
+    with local.load("turbo") as whisper:
+        made = whisper.transcribe("file.mp3")
+        print(made.text, made.real_time_factor)
+
+    batches   `@serve.batch`'s part: the jobs that the gate hands over at once, to one call
+    whisper   the facade
+
+Each file imports only those above it.
+"""
+
+from serve_app.local.whisper import N_FILES, LocalTranscript, Progress, Whisper, load
+
+__all__ = ["N_FILES", "LocalTranscript", "Progress", "Whisper", "load"]

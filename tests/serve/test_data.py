@@ -1,0 +1,84 @@
+"""Ray Data over a folder: every file one row, whatever happens to a worker or to the run."""
+
+import json
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import ray
+
+from tests.clips import digits, encode
+from tests.serve.conftest import Graph
+
+pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
+
+from benchmarks.dataset import kill_worker
+from serve_app.data import append_jsonl, transcribe_dataset
+
+N_CLIPS = 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("clips")
+    for i in range(N_CLIPS):
+        (made / f"{i:03}.flac").write_bytes(encode(digits(f"{i:03}"), "flac", "flac"))
+    (made / "bad.flac").write_bytes(b"no audio")
+    return made
+
+
+def read(folder: Path) -> "ray.data.Dataset":
+    return ray.data.read_binary_files(str(folder), include_paths=True)
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_worker_that_is_killed_costs_no_row_and_makes_none_twice(
+    graph: Graph, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+
+    def some_are_written() -> bool:
+        return out.is_file() and out.read_text().count("\n") > 3
+
+    killer = threading.Thread(target=kill_worker, args=(some_are_written,), daemon=True)
+    killer.start()
+    made = transcribe_dataset(read(folder), profile="demo", n_workers=2)
+    assert append_jsonl(made, out) == N_CLIPS + 1
+    assert not killer.is_alive()
+    rows = rows_of(out)
+    assert Counter(Path(str(row["path"])).name for row in rows) == Counter(
+        path.name for path in folder.iterdir()
+    )
+    [bad] = [row for row in rows if row["error"]]
+    assert (Path(str(bad["path"])).name, bad["error"]) == ("bad.flac", "invalid_audio")
+    assert bad["message"]
+    assert all(row["text"] for row in rows if not row["error"])
+
+
+def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(
+    graph: Graph, folder: Path, tmp_path: Path
+) -> None:
+    out, parquet = tmp_path / "out.jsonl", str(tmp_path / "parquet")
+    names = ["000.flac", "001.flac", "002.flac", "bad.flac"]
+    files = ray.data.read_binary_files([str(folder / name) for name in names], include_paths=True)
+    done = {"path": str(folder / "000.flac"), "text": "as it was", "error": None}
+    out.write_text(json.dumps(done) + "\n" + '{"path": "' + str(folder / "001.flac"))
+    made = transcribe_dataset(files, done=out).materialize()
+    made.write_parquet(parquet)
+    assert append_jsonl(made, out) == 3
+    first, *others = rows_of(out)
+    assert first == done
+    told = {Path(str(row["path"])).name: row["text"] or row["error"] for row in others}
+    assert told == {
+        "001.flac": graph.transcribe(digits("001")),
+        "002.flac": graph.transcribe(digits("002")),
+        "bad.flac": "invalid_audio",
+    }
+    assert {row["path"] for row in ray.data.read_parquet(parquet).take_all()} == {
+        row["path"] for row in others
+    }
+    assert transcribe_dataset(files, done=out).count() == 0

@@ -1,0 +1,110 @@
+import re
+import shutil
+import socket
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from serve_app.cli import checks, main
+
+Usage = namedtuple("Usage", "total used free")
+GOOD, BAD = "hf_good", "hf_bad"
+
+
+class PlantedHub(BaseHTTPRequestHandler):
+    """Knows one token, and lets nobody read gated models."""
+
+    def do_GET(self) -> None:
+        known = self.headers["authorization"] == f"Bearer {GOOD}"
+        self._answer(200 if known else 401, b'{"name": "somebody"}')
+
+    def do_HEAD(self) -> None:
+        self._answer(403, b"")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), PlantedHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def run(**environment: str) -> Result:
+    return CliRunner().invoke(main, ["doctor"], env={"CUDA_VISIBLE_DEVICES": "", **environment})
+
+
+def levels(answer: Result, name: str) -> list[str]:
+    return re.findall(rf"^(ok|warn|fail) +{name} ", answer.stdout, re.MULTILINE)
+
+
+def test_without_a_gpu_it_can_transcribe_and_says_so(hub: str) -> None:
+    answer = run(HF_TOKEN=GOOD, HF_ENDPOINT=hub)
+    assert answer.exit_code == 0
+    for name in ("python", "packages", "types", "disk", "decode"):
+        assert set(levels(answer, name)) == {"ok"}
+    assert levels(answer, "gpu") == ["warn"]
+    assert "The CPU is used" in answer.stdout
+    assert "the token is somebody's" in answer.stdout
+    assert levels(answer, "hub") == ["ok", "warn"]  # the gated model's conditions
+    assert "Accept its conditions" in answer.stdout
+    assert "of real time" in answer.stdout
+
+
+def test_a_full_disk_and_a_wrong_token_fail_each_with_its_remedy(
+    hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 10**6))
+    answer = run(HF_TOKEN=BAD, HF_ENDPOINT=hub)
+    assert answer.exit_code == 1
+    assert levels(answer, "disk") == ["fail", "fail"]
+    assert "Make room" in answer.stdout
+    assert levels(answer, "hub") == ["fail"]
+    assert "the token is refused (401)" in answer.stdout
+    assert levels(answer, "decode") == ["ok"]  # the others go on
+    assert "3 of" in answer.stdout.splitlines()[-1]
+
+
+def test_a_hub_that_cannot_be_reached_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", GOOD)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    [finding] = checks.check_hub()
+    assert (finding.level, "cannot be reached" in finding.text) == ("warn", True)
+
+
+def test_a_port_in_use_is_a_warning_and_a_free_one_is_well() -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        for probe in (taken, free):
+            probe.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = {probe.getsockname()[1]: "HTTP" for probe in (taken, free)}
+        in_use, is_free = checks.check_ports(ports)
+    assert (in_use.level, is_free.level) == ("warn", "ok")
+    assert "--port" in in_use.remedy
+
+
+def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(path: object) -> Usage:
+        raise PermissionError("planted")
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    answer = run(HF_TOKEN="", HF_ENDPOINT="http://127.0.0.1:9")
+    assert answer.exit_code == 1
+    assert "PermissionError: planted" in answer.stdout
+    assert levels(answer, "decode") == ["ok"]
