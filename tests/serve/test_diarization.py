@@ -2,9 +2,12 @@
 
 import io
 import json
+import re
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -96,6 +99,14 @@ def test_words_are_given_to_who_speaks_them(diarized: Graph) -> None:
     ]
     assert len(right) > 20
     assert sum(right) / len(right) > 0.85
+
+
+def test_the_call_in_readme_tells_two_speakers(diarized: Graph) -> None:
+    root = Path(__file__).parents[2]
+    [line] = re.findall(r"^curl .*two\.ogg \\\n.*$", (root / "README.md").read_text(), re.MULTILINE)
+    command = line.replace("http://127.0.0.1:8000", diarized.url)
+    told = subprocess.run(["bash", "-c", command], cwd=root, capture_output=True, check=True)
+    assert {segment["speaker"] for segment in json.loads(told.stdout)["segments"]} == {"A", "B"}
 
 
 def test_subtitles_say_who_speaks(diarized: Graph) -> None:
