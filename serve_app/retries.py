@@ -5,7 +5,8 @@ lost.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from serve_app.errors import ReplicaLostError, UnprocessableAudioError
@@ -48,11 +49,15 @@ class Retries:
                 pause_s *= 2
         return await self._try(work)
 
-    async def run_on_upload(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def run_on_upload(self, work: Callable[[bool], Awaitable[Answer]]) -> Answer:
         """Do work that an upload may make deadly for its replica.
 
-        Whatever else that replica had is lost with it, so one death accuses nobody. The tries
-        after it have no other suspect of this process beside them, and the next death tells.
+        Whatever else that replica had is lost with it, so one death accuses nobody. From then on
+        the upload is a suspect, and the next death tells: no replica takes two suspects at a time
+        (`OneSuspect`), and this process sends one after the other.
+
+        Args:
+            work: told whether the upload is a suspect; says so to the replica.
 
         Raises:
             UnprocessableAudioError: two replicas died of it.
@@ -63,7 +68,7 @@ class Retries:
         async def watched() -> Answer:
             nonlocal n_deaths
             try:
-                return await work()
+                return await work(n_deaths > 0)
             except ReplicaLostError as error:
                 n_deaths += error.died
                 if n_deaths == _MAX_DEATHS:
@@ -86,3 +91,28 @@ class Retries:
                 raise
             limit_s = self._settings.try_timeout_s
             raise ReplicaLostError(f"A replica did not answer within {limit_s:g} s.") from None
+
+
+class OneSuspect:
+    """Keeps the uploads apart that may have killed a replica, in the replica that tries them."""
+
+    def __init__(self) -> None:
+        self._has_one = False
+
+    @contextmanager
+    def admit(self, is_suspect: bool) -> Iterator[None]:
+        """Hold the place of a suspect while the block runs; let everything else pass.
+
+        Raises:
+            ReplicaLostError: it is taken. Nothing died: the upload is to be sent again.
+        """
+        if not is_suspect:
+            yield
+            return
+        if self._has_one:
+            raise ReplicaLostError("Another upload that may be deadly is being tried.")
+        self._has_one = True
+        try:
+            yield
+        finally:
+            self._has_one = False

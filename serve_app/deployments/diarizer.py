@@ -20,7 +20,7 @@ from serve_app.deployments.calls import call, returns_errors, time_limit, timed
 from serve_app.deployments.meters import Meters
 from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
 from serve_app.errors import InvalidRequestError, ReplicaLostError, ServiceUnavailableError
-from serve_app.retries import Retries
+from serve_app.retries import OneSuspect, Retries
 from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.speakers import SpeakerSearch
 from serve_app.watch import RunningWork
@@ -39,6 +39,7 @@ class SpeakerDiarizer:
         # pyannote promises nothing about several threads in one pipeline.
         self._thread = ThreadPoolExecutor(1)
         self._running = RunningWork()
+        self._suspects = OneSuspect()
         self._meters = Meters(metrics.DIARIZER)
         self._n_files = 0
         n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
@@ -51,7 +52,9 @@ class SpeakerDiarizer:
         logger.info("SpeakerDiarizer is up: %s, first file %.2f s", settings.source, took_s)
 
     @returns_errors
-    async def diarize(self, data: NDArray[np.uint8], options: SpeakerOptions) -> Diarization:
+    async def diarize(
+        self, data: NDArray[np.uint8], options: SpeakerOptions, is_suspect: bool = False
+    ) -> Diarization:
         """Return who speaks when in a file (`speakers.diarize_file`)."""
         self._n_files += 1
 
@@ -62,7 +65,8 @@ class SpeakerDiarizer:
             self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
             return found
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, watched)
+        with self._suspects.admit(is_suspect):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, watched)
 
     async def check_health(self) -> None:
         """Tell Serve whether work goes on. Raises RuntimeError where a file hangs."""
@@ -116,9 +120,9 @@ class SpeakerFinder:
         """
         diarizer = self._check(None)
 
-        async def find() -> Diarization:
+        async def find(is_suspect: bool) -> Diarization:
             await self._wait_for_replica(diarizer)
-            found: Diarization = await call(diarizer.diarize, data, options)
+            found: Diarization = await call(diarizer.diarize, data, options, is_suspect)
             return found
 
         try:

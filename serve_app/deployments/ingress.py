@@ -173,7 +173,9 @@ class Ingress:
                 limits=lengths.limits,
             )
             found: detection.SpeechSlice = await self._retries.run_on_upload(
-                lambda: call(self._preprocessor.find_speech, data, cursor, options)
+                lambda is_suspect: call(
+                    self._preprocessor.find_speech, data, cursor, options, is_suspect
+                )
             )
             return found
 
@@ -285,7 +287,7 @@ class Ingress:
         """Yield, once all channels are transcribed, what each segment adds, and the transcript."""
         async with time_limit(self._settings.request_timeout_s):
             n_channels: int = await self._retries.run_on_upload(
-                lambda: call(self._preprocessor.count_channels, data)
+                lambda is_suspect: call(self._preprocessor.count_channels, data, is_suspect)
             )
         selected = channels.select_channels(n_channels)
         # Each channel costs as much as a request, and one place is held already.
@@ -349,7 +351,9 @@ class Ingress:
                 self._settings, model, request, is_first=cursor is None
             )
             prepared: pipeline.Prepared = await self._retries.run_on_upload(
-                lambda: call(self._preprocessor.prepare, data, cursor or start, options)
+                lambda is_suspect: call(
+                    self._preprocessor.prepare, data, cursor or start, options, is_suspect
+                )
             )
             return prepared
 

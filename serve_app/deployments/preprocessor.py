@@ -15,6 +15,7 @@ from serve_app.deployments.calls import returns_errors, timed
 from serve_app.deployments.meters import Meters
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, TranscriptionRequest
+from serve_app.retries import OneSuspect
 from serve_app.settings import AppSettings, AudioSettings
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector
@@ -37,34 +38,48 @@ class AudioPreprocessor:
         self._first_slices = ThreadPoolExecutor(1)
         self._later_slices = ThreadPoolExecutor(1)
         self._running = RunningWork()
+        self._suspects = OneSuspect()
         took_s = timed(self._warm_up)
         audio.limit_memory(settings.decode_memory_bytes)
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
     @returns_errors
     async def prepare(
-        self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: pipeline.PrepareOptions
+        self,
+        data: NDArray[np.uint8],
+        cursor: DecodeCursor | None,
+        options: pipeline.PrepareOptions,
+        is_suspect: bool = False,
     ) -> pipeline.Prepared:
         """Return the chunks of one slice of a file (`pipeline.prepare`)."""
-        prepared = await self._run(cursor, pipeline.prepare, data, cursor, options, self._detector)
+        with self._suspects.admit(is_suspect):
+            prepared = await self._run(
+                cursor, pipeline.prepare, data, cursor, options, self._detector
+            )
         self._record(prepared)
         return prepared
 
     @returns_errors
     async def find_speech(
-        self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
+        self,
+        data: NDArray[np.uint8],
+        cursor: DecodeCursor | None,
+        options: SpeechOptions,
+        is_suspect: bool = False,
     ) -> SpeechSlice:
         """Return the speech of one slice of a file (`detection.find_speech`)."""
-        found = await self._run(
-            cursor, detection.find_speech, data, cursor, options, self._detector
-        )
+        with self._suspects.admit(is_suspect):
+            found = await self._run(
+                cursor, detection.find_speech, data, cursor, options, self._detector
+            )
         self._record(found)
         return found
 
     @returns_errors
-    async def count_channels(self, data: NDArray[np.uint8]) -> int:
+    async def count_channels(self, data: NDArray[np.uint8], is_suspect: bool = False) -> int:
         """Return how many channels a file's audio has (`channels.count_channels`)."""
-        return await self._run(None, channels.count_channels, data)
+        with self._suspects.admit(is_suspect):
+            return await self._run(None, channels.count_channels, data)
 
     async def check_health(self) -> None:
         """Tell Serve whether decoding goes on. Raises RuntimeError where a slice hangs."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from serve_app.errors import InvalidAudioError, ReplicaLostError, UnprocessableAudioError
-from serve_app.retries import Retries
+from serve_app.retries import OneSuspect, Retries
 from serve_app.settings import RetrySettings
 
 QUICK = RetrySettings(max_tries=4, first_pause_s=0.0, try_timeout_s=0.05)
@@ -71,13 +71,19 @@ async def test_a_time_limit_inside_the_work_is_not_taken_for_a_hung_replica() ->
         await Retries(QUICK).run(failing(TimeoutError()))
 
 
+def on_upload(*errors: Exception) -> Callable[[bool], Awaitable[str]]:
+    """The same for an upload, whoever is told that it is a suspect."""
+    work = failing(*errors)
+    return lambda is_suspect: work()
+
+
 async def test_an_upload_that_kills_two_replicas_is_refused() -> None:
     with pytest.raises(UnprocessableAudioError):
-        await Retries(QUICK).run_on_upload(failing(DIED, DIED))
+        await Retries(QUICK).run_on_upload(on_upload(DIED, DIED))
 
 
 async def test_an_upload_is_not_accused_of_replicas_that_did_not_die() -> None:
-    work = failing(UNREACHABLE, DIED, UNREACHABLE)
+    work = on_upload(UNREACHABLE, DIED, UNREACHABLE)
     assert await Retries(QUICK).run_on_upload(work) == "done"
 
 
@@ -85,13 +91,9 @@ async def test_uploads_are_tried_one_at_a_time_once_a_replica_died() -> None:
     retries = Retries(QUICK)
     seen: list[str] = []
 
-    def upload(name: str) -> Callable[[], Awaitable[str]]:
-        tries = 0
-
-        async def work() -> str:
-            nonlocal tries
-            tries += 1
-            if tries == 1:
+    def upload(name: str) -> Callable[[bool], Awaitable[str]]:
+        async def work(is_suspect: bool) -> str:
+            if not is_suspect:
                 raise DIED
             seen.append(f"{name} begins")
             await asyncio.sleep(0.005)
@@ -103,3 +105,13 @@ async def test_uploads_are_tried_one_at_a_time_once_a_replica_died() -> None:
     names = ["a", "b", "c"]
     assert await asyncio.gather(*(retries.run_on_upload(upload(n)) for n in names)) == names
     assert seen == [f"{name} {what}" for name in names for what in ("begins", "ends")]
+
+
+def test_a_replica_takes_one_suspect_at_a_time_and_all_else() -> None:
+    suspects = OneSuspect()
+    with suspects.admit(True), suspects.admit(False):
+        with pytest.raises(ReplicaLostError) as caught, suspects.admit(True):
+            pass
+        assert not caught.value.died
+    with suspects.admit(True):  # the place is free again
+        pass
