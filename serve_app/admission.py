@@ -1,4 +1,4 @@
-"""How many chunks an Ingress replica may have under way for one model, and whose they are.
+"""What an Ingress replica may hold at the same time: chunks of one model, bytes of uploads.
 
 Every request that is let in is sure of one chunk at a time; what is left is shared equally, so a
 long file gives way when others come. Runs on one event loop; knows no Ray.
@@ -42,3 +42,39 @@ class ChunkBudget:
     def share(self) -> int:
         """Return how many chunks each admitted request may have under way now."""
         return max(1, min(self._max_per_request, self._n_chunks // max(1, self.n_requests)))
+
+
+class ByteBudget:
+    """The bytes of all uploads that are in memory at the same time."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_left = n_bytes
+
+    @contextmanager
+    def hold(self) -> Iterator["HeldBytes"]:
+        """Yield what one upload holds, and give it back at the block's end."""
+        held = HeldBytes(self)
+        try:
+            yield held
+        finally:
+            self._n_left += held.n_bytes
+
+    def take(self, n_bytes: int) -> None:
+        """Take so many. Raises QueueFullError where they are not left."""
+        if n_bytes > self._n_left:
+            raise QueueFullError
+        self._n_left -= n_bytes
+
+
+class HeldBytes:
+    """What one upload holds of a budget."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self.n_bytes = 0
+
+    def grow_to(self, n_bytes: int) -> None:
+        """Hold at least so many. Raises QueueFullError where they are not left."""
+        if (n_more := n_bytes - self.n_bytes) > 0:
+            self._budget.take(n_more)
+            self.n_bytes = n_bytes

@@ -80,6 +80,9 @@ class ApiSettings(Settings):
     # 1 GiB is 9 hours of 16-bit wav at 16 kHz or 19 of mp3 at 128 kbit/s. The Ingress holds a file
     # in memory, and Ray's object store a copy of it, so this bounds what one request can cost.
     max_upload_bytes: PositiveInt = 2**30
+    # All uploads that an Ingress replica reads or answers at the same time, which is what they take
+    # of its memory. One that does not fit beside the others is told to come again.
+    max_held_bytes: PositiveInt = 4 * 2**30
     # A whole upload: 1 GiB in 10 minutes is 14 Mbit/s.
     upload_timeout_s: float = Field(600.0, gt=0)
 

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serve_app.admission import ByteBudget
 from serve_app.api import detection, diarization, docs, health, metrics, models, transcriptions
 from serve_app.api.endpoint import Endpoint
 from serve_app.api.errors import EXCEPTION_HANDLERS, on_unexpected
@@ -99,7 +100,10 @@ def _guard(endpoint: Endpoint, keys: Keys) -> Callable[[Request], Awaitable[Resp
 def _middleware(settings: ApiSettings, *, sets_request_id: bool) -> list[Middleware]:
     stack = [
         Middleware(
-            UploadLimit, limit_bytes=settings.max_upload_bytes, limit_s=settings.upload_timeout_s
+            UploadLimit,
+            limit_bytes=settings.max_upload_bytes,
+            limit_s=settings.upload_timeout_s,
+            held=ByteBudget(settings.max_held_bytes),
         )
     ]
     if settings.allow_origins:

@@ -11,8 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve_app.admission import ByteBudget, HeldBytes
 from serve_app.api.errors import to_response
-from serve_app.errors import FileTooLargeError, InvalidRequestError, UploadTimeoutError
+from serve_app.errors import (
+    FileTooLargeError,
+    InvalidRequestError,
+    TranscriptionError,
+    UploadTimeoutError,
+)
 from serve_app.visits import GONE, OTHER_ROUTE, Record, Visit, entered
 
 REQUEST_ID = "x-request-id"
@@ -79,24 +85,40 @@ class Visits:
 class UploadLimit:
     """Refuses a body that is too large: by its Content-Length, and else while it is read.
 
-    And one that comes too slowly. Starlette's own limit answers in plain text.
+    And one that comes too slowly, or finds no room beside the others. Starlette's own limit answers
+    in plain text.
     """
 
-    def __init__(self, app: ASGIApp, limit_bytes: int, limit_s: float) -> None:
+    def __init__(self, app: ASGIApp, limit_bytes: int, limit_s: float, held: ByteBudget) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
         self._limit_s = limit_s
+        self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._held.hold() as held:
+            try:
+                held.grow_to(self._promised_bytes(scope))
+            except TranscriptionError as error:
+                await to_response(error)(scope, receive, send)
+                return
+            await self._app(scope, self._limited(receive, held), send)
+
+    def _promised_bytes(self, scope: Scope) -> int:
+        """Return the Content-Length; 0: there is none. Raises FileTooLargeError."""
         promised = Headers(scope=scope).get("content-length", "")
-        if promised.isdecimal() and _exceeds(promised, self._limit_bytes):
-            refusal = to_response(FileTooLargeError(self._limit_bytes))
-            await refusal(scope, receive, send)
-            return
+        if not promised.isdecimal():
+            return 0
+        if _exceeds(promised, self._limit_bytes):
+            raise FileTooLargeError(self._limit_bytes)
+        return int(promised)
+
+    def _limited(self, receive: Receive, held: HeldBytes) -> Receive:
+        """Return `receive` with an error where the body passes a limit."""
         n_read = 0
         is_whole = False
         deadline_s = asyncio.get_running_loop().time() + self._limit_s
@@ -114,9 +136,10 @@ class UploadLimit:
             n_read += len(message.get("body", b""))
             if n_read > self._limit_bytes:
                 raise FileTooLargeError(self._limit_bytes)
+            held.grow_to(n_read)
             return message
 
-        await self._app(scope, receive_within_limit, send)
+        return receive_within_limit
 
 
 class Cors(CORSMiddleware):

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
@@ -25,6 +26,11 @@ def pieces(n: int) -> Iterator[bytes]:
     """A body whose length is not told ahead."""
     for _ in range(n):
         yield b"x" * 100
+
+
+async def in_pieces(n: int) -> AsyncGenerator[bytes]:
+    for piece in pieces(n):
+        yield piece
 
 
 def test_a_body_as_large_as_allowed_is_taken(small: TestClient) -> None:
@@ -85,6 +91,27 @@ async def test_a_body_that_stops_coming_is_answered_and_its_client_told_not_to_r
     assert (b"x-should-retry", b"false") in sent[0]["headers"]
     assert json.loads(sent[1]["body"])["error"]["code"] == "upload_timeout"
     assert service.n_calls == 0
+
+
+async def test_uploads_that_do_not_fit_beside_the_others_are_told_to_come_again(
+    service: FakeService,
+) -> None:
+    app = create_app(service, ApiSettings(max_upload_bytes=1000, max_held_bytes=1500))
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://test", headers=AUDIO
+    ) as client:
+
+        async def others_beside_it() -> AsyncGenerator[bytes]:
+            yield b"x" * 1000
+            for beside in (b"x" * 501, in_pieces(6)):
+                answer = await client.post(PATH, content=beside)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+                assert answer.headers["retry-after"]
+            assert (await client.post(PATH, content=b"x" * 500)).status_code == 200
+
+        for _ in range(2):  # refused or answered: nothing is held any more
+            assert (await client.post(PATH, content=others_beside_it())).status_code == 200
+    assert service.n_calls == 4
 
 
 @pytest.mark.parametrize(
