@@ -1,7 +1,7 @@
 """Replicas killed and hung under load: who is answered, and with whose text."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,11 @@ METRICS_S = 15.0  # Ray's exporters are told every 10 s
 DEADLINE_S = 60.0  # of a request beside a hung replica
 SILENCE_S = 60.0  # behind each clip where the AudioPreprocessor is to be hit while it works
 TRANSCRIBER, PREPROCESSOR, INGRESS = "WhisperTranscriber-demo", "AudioPreprocessor", "Ingress"
+DIARIZER = "SpeakerDiarizer"
 
 NOTHING_WRONG = {"refused": 0.0, "failed": 0.0, "lost": 0.0, "mixed": 0.0}
 PLAIN, STOCK = Client(streams=True), Client(max_retries=STOCK_RETRIES)
+SPEAKERS = Client(diarizes=True)
 
 Plant = Callable[[Graph, np.random.Generator], float]  # a fault; seconds until all was whole again
 
@@ -39,6 +41,11 @@ class Trial:
     client: Client = PLAIN
     silence_s: float = 0.0
     limits: Mapping[str, float] = field(default_factory=lambda: NOTHING_WRONG)
+
+    @property
+    def graph(self) -> tuple[int, bool]:
+        """Return what it needs: how many replicas of each deployment, and whether a diarizer."""
+        return self.n_replicas, self.client.diarizes
 
 
 def _kill(deployment: str, n: int) -> Plant:
@@ -71,6 +78,7 @@ TRIALS = (
         n_replicas=1,
         silence_s=SILENCE_S,
     ),
+    Trial(name="diarizer", plant=_kill(DIARIZER, 2), client=SPEAKERS),
 )
 
 
@@ -86,9 +94,9 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> No
     times = 2 if quick else times
     recorded: dict[float, list[Utterance]] = {}  # by the silence behind each clip
     chosen = [trial for trial in TRIALS if not only or trial.name in only]
-    for n in dict.fromkeys(trial.n_replicas for trial in chosen):
-        with running_graph(embedded_workpiece(threads=1).args, replicated(n)) as graph:
-            for trial in (t for t in chosen if t.n_replicas == n):
+    for n, diarizes in dict.fromkeys(trial.graph for trial in chosen):
+        with running_graph(*_replicated_graph(n, diarizes=diarizes)) as graph:
+            for trial in (t for t in chosen if t.graph == (n, diarizes)):
                 silence_s = trial.silence_s
                 if silence_s not in recorded:
                     recorded[silence_s] = utterances_of(graph, silence_s=silence_s)
@@ -98,6 +106,16 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> No
         "The proxy is one process on one node; behind a load balancer over two nodes its clients "
         "are sent to the other one."
     )
+
+
+def _replicated_graph(
+    n: int, *, diarizes: bool
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """Return the settings and Serve's options of a graph with so many replicas of each."""
+    args, deployments = embedded_workpiece(threads=1).args, replicated(n)
+    if not diarizes:
+        return args, deployments
+    return {**args, "diarization": {}}, [*deployments, {"name": DIARIZER, "num_replicas": n}]
 
 
 def replicated(

@@ -8,7 +8,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from tests.clips import digits, encode, silence
 
 STOCK_RETRIES = 2  # of the official client, unless told otherwise
 N_OPEN = 1000  # requests under way at once, at most
+DIARIZED: Mapping[str, str] = {"response_format": "diarized_json"}
 LIMIT_S = 120.0  # a request without an answer after this is lost
 
 
@@ -39,6 +40,7 @@ class Client:
 
     max_retries: int = 0  # of OpenAI's client; 0: what the server answers is what is counted
     streams: bool = False  # every other request asks for events
+    diarizes: bool = False  # every request asks for speakers, and cannot do without
 
 
 def record_utterances(
@@ -170,8 +172,10 @@ class Load:
         answer = Answer(detail=f"no answer within {LIMIT_S:.0f} s")
         with suppress(TimeoutError):
             async with asyncio.timeout(LIMIT_S):
-                streams = self._client.streams and request_id % 2 == 1
-                answer = await _ask(openai_client, utterance.audio, stream=streams)
+                fields: dict[str, Any] = {**DIARIZED} if self._client.diarizes else {}
+                if self._client.streams and request_id % 2 == 1:
+                    fields["stream"] = True
+                answer = await _ask(openai_client, utterance.audio, fields)
         verdict = judge(utterance.text, answer)
         if verdict is Verdict.MIXED:
             answer = Answer(
@@ -188,16 +192,18 @@ class Load:
         )
 
 
-async def _ask(openai_client: openai.AsyncOpenAI, audio: bytes, *, stream: bool) -> Answer:
-    """Send one request; return what came of it."""
+async def _ask(
+    openai_client: openai.AsyncOpenAI, audio: bytes, fields: Mapping[str, Any]
+) -> Answer:
+    """Send one request with these further fields; return what came of it."""
     transcriptions = openai_client.audio.transcriptions.with_raw_response
     raw: Any = None
     try:
         raw = await transcriptions.create(
-            model="whisper-1", file=("clip", io.BytesIO(audio)), stream=stream
+            model="whisper-1", file=("clip", io.BytesIO(audio)), **fields
         )
         made = raw.parse()
-        texts = await _ends(made) if stream else (str(made.text),)
+        texts = await _ends(made) if "stream" in fields else (str(made.text),)
     except openai.APIStatusError as error:
         return Answer(
             status=error.status_code,
