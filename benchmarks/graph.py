@@ -82,10 +82,9 @@ class Graph:
 @contextmanager
 def running_ray() -> Iterator[str]:
     """Run a Ray of our own; yield the address of its HTTP proxy."""
-    os.environ.update(RAY_ENVIRONMENT)
     # Ray starts its workers with niceness 15: on a machine without a core to spare, the load would
     # take its time from the graph that it measures.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ.update(RAY_ENVIRONMENT, RAY_worker_niceness="0")
     # More CPUs than there may be: replicas must be placed, however small the machine.
     ray.init(
         address="local",
