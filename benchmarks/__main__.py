@@ -1,10 +1,8 @@
-"""`python -m benchmarks NAME [--quick] [--out DIRECTORY]`, or `all`, or `random_model SHAPE`."""
+"""`python -m benchmarks NAME [--quick] [--out DIRECTORY]`, or a group of them; see README.md."""
 
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -31,17 +29,16 @@ from benchmarks import (
     timestamps_cost,
     window_fit,
 )
-from benchmarks.results import Report, current_commit, say
-from serve_app.settings import AudioSettings
+from benchmarks.in_turn import run_in_turn
+from benchmarks.measured import RESULTS
+from benchmarks.results import Report
 
-RESULTS = Path(__file__).parent / "results"
 LIMIT_S = 3600.0  # of one benchmark
 
 Run = Callable[..., None]
 
-# In the order of `all`: what takes longest comes last.
+# In the order in which a group runs them: what takes longest comes last.
 BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
-    "containers": (containers.run, containers.__doc__),
     "gate": (gate.run, gate.__doc__),
     "autoscaling": (autoscaling.run, autoscaling.__doc__),
     "window_fit": (window_fit.run, window_fit.__doc__),
@@ -52,13 +49,15 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "dataset": (dataset.run, dataset.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
     "fairness": (fairness.run, fairness.__doc__),
-    "memory": (memory.run, memory.__doc__),
     "slow_clients": (slow_clients.run, slow_clients.__doc__),
     "overload": (overload.run, overload.__doc__),
+    "containers": (containers.run, containers.__doc__),
+    "memory": (memory.run, memory.__doc__),
     "chaos": (chaos.run, chaos.__doc__),
     "soak": (soak.run, soak.__doc__),
 }
-APART = frozenset({"chaos", "soak"})  # half an hour each: not among `all`
+RELIABILITY = frozenset({"containers", "memory", "slow_clients", "overload", "chaos", "soak"})
+APART: frozenset[str] = frozenset()  # in no group: they need what not every machine has
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
     click.Option(
@@ -70,40 +69,24 @@ OPTIONS = (
     click.Option(["--limit-s"], type=float, default=LIMIT_S, help="Give up after so long."),
 )
 OWN_OPTIONS = {
-    "containers": (
-        click.Option(["--cases"], type=int, default=40_000, show_default=True),
-        click.Option(["--first"], type=int, default=0, help="Number of the first mutant."),
+    "diarization": diarization.OPTIONS,
+    "dataset": dataset.OPTIONS,
+    "long_file": long_file.OPTIONS,
+    "fairness": fairness.OPTIONS,
+    "overload": overload.OPTIONS,
+    "containers": containers.OPTIONS,
+    "memory": memory.OPTIONS,
+    "chaos": chaos.OPTIONS,
+    "soak": soak.OPTIONS,
+}
+GROUPS = {
+    "all": (
+        [name for name in BENCHMARKS if name not in RELIABILITY | APART],
+        "Run what measures speed, where there is no result of this commit; go on after failures.",
     ),
-    "overload": (click.Option(["--minutes"], type=float, default=2.0, show_default=True),),
-    "soak": (click.Option(["--minutes"], type=float, default=30.0, show_default=True),),
-    "chaos": (
-        click.Option(["--times"], type=int, default=20, show_default=True, help="Of each fault."),
-        click.Option(
-            ["--only"],
-            type=click.Choice([trial.name for trial in chaos.TRIALS]),
-            multiple=True,
-            help="May be given several times.",
-        ),
-    ),
-    "memory": (
-        click.Option(["--hours"], type=float, default=10.0, show_default=True, help="Of the file."),
-    ),
-    "fairness": (
-        click.Option(
-            ["--max-batch-size"],
-            type=int,
-            multiple=True,
-            default=[1],
-            show_default=True,
-            help="Chunks; may be given several times.",
-        ),
-        click.Option(
-            ["--slice-s"],
-            type=float,
-            default=AudioSettings().slice_s,
-            show_default=True,
-            help="How much of the long file is decoded at a time.",
-        ),
+    "reliability": (
+        [name for name in BENCHMARKS if name in RELIABILITY],
+        "Run the long ones about faults, overload, memory and hostile input, as `all` does.",
     ),
 }
 
@@ -140,31 +123,34 @@ for _name, (_run, _help) in BENCHMARKS.items():
     )
 
 
-@main.command("all")
-@click.option("--quick", is_flag=True, help="The short forms.")
-@click.option("--again", is_flag=True, help="Also what has a result of this commit already.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=RESULTS,
-    show_default=True,
-)
-def _all(quick: bool, again: bool, out: Path) -> None:
-    """Run all but chaos and soak, where there is no result of this commit; go on after failures."""
-    failed = []
-    for name in BENCHMARKS:
-        if name in APART:
-            continue
-        if not again and _is_done(name, out, quick=quick):
-            say(f"{name}: done already")
-            continue
-        say(f"{name}: begins")
-        command = [sys.executable, "-m", "benchmarks", name, "--out", str(out)]
-        ended = subprocess.run(command + ["--quick"] * quick, check=False)
-        if ended.returncode:
-            failed.append(name)
-    if failed:
+def _run_group(names: Sequence[str], *, quick: bool, again: bool, out: Path) -> None:
+    plan = {name: {**_default_settings(name), "quick": quick} for name in names}
+    if failed := run_in_turn(plan, out, quick=quick, again=again):
         raise click.ClickException(f"Failed: {', '.join(failed)}")
+
+
+def _default_settings(name: str) -> dict[str, Any]:
+    """Return what a benchmark is asked to do where nothing is said, as its result file has it."""
+    settings = main.commands[name].make_context(name, []).params
+    for of_the_run in ("out", "limit_s"):
+        del settings[of_the_run]
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+for _name, (_names, _help) in GROUPS.items():
+    main.add_command(
+        click.Command(
+            _name,
+            callback=partial(_run_group, _names),
+            params=[
+                OPTIONS[0],
+                click.Option(["--again"], is_flag=True, help="Also what has a result already."),
+                OPTIONS[1],
+            ],
+            help=_help,
+        )
+    )
 
 
 @main.command("random_model")
@@ -173,16 +159,6 @@ def _all(quick: bool, again: bool, out: Path) -> None:
 def _random_model(shape: str, quantization: str) -> None:
     """Write a model of that shape with random weights, and print where it lies."""
     click.echo(random_model.random_model(shape, quantization=quantization))
-
-
-def _is_done(name: str, out: Path, *, quick: bool) -> bool:
-    """Tell whether there is a complete result of the code as it stands."""
-    for path in out.glob(f"*-{name}.json"):
-        content = json.loads(path.read_text())
-        same = content["commit"] == current_commit() and not content["commit"]["dirty"]
-        if content["complete"] and same and content["settings"]["quick"] == quick:
-            return True
-    return False
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
 import numpy as np
 
 from benchmarks import faults
@@ -79,6 +80,15 @@ TRIALS = (
         silence_s=SILENCE_S,
     ),
     Trial(name="diarizer", plant=_kill(DIARIZER, 2), client=SPEAKERS),
+)
+OPTIONS = (
+    click.Option(["--times"], type=int, default=20, show_default=True, help="Of each fault."),
+    click.Option(
+        ["--only"],
+        type=click.Choice([trial.name for trial in TRIALS]),
+        multiple=True,
+        help="May be given several times.",
+    ),
 )
 
 

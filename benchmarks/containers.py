@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+import click
+
 from benchmarks.results import Bar, Report, say
 from tests.isolated import (
     ACCEPTED,
@@ -29,6 +31,11 @@ OUTCOMES = (ACCEPTED, REFUSED, TIMED_OUT, UNTYPED, DIED, HUNG)
 COMMON = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "webm", "amr", "mp4")
 N_COMMON = 20_000  # of these at least
 SAY_EVERY_S = 30.0
+
+OPTIONS = (
+    click.Option(["--cases"], type=int, default=40_000, show_default=True),
+    click.Option(["--first"], type=int, default=0, help="Number of the first mutant."),
+)
 
 
 def run(report: Report, *, quick: bool, cases: int, first: int) -> None:

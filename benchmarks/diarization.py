@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import click
 import numpy as np
 
 from benchmarks.conversations import Conversation, encode, make_conversations
@@ -32,7 +33,10 @@ from serve_app.domain import SAMPLE_RATE, Turn
 from serve_app.stages.audio import decode_audio, to_float32
 from tests.conversations import to_annotation
 
-N_CONVERSATIONS, DURATION_S, SEED = 30, (40.0, 70.0), 22
+DURATION_S, SEED = (40.0, 70.0), 22
+OPTIONS = (
+    click.Option(["--files"], type=int, default=6, show_default=True, help="Conversations."),
+)
 ARGS: Mapping[str, Any] = {
     "models": [
         {
@@ -52,7 +56,7 @@ ROUNDING_S = 0.001  # of the times that are answered
 MAX_ERROR_RATE = 0.15
 MIN_WORD_ACCURACY = 0.85
 MAX_TIME_RATIO = 1.05  # of one request with both to the sum of the two alone
-N_CLIPS, CLIP_S, EVERY_S = 20, 5.0, 1.0
+N_CLIPS, CLIP_S, EVERY_S = 12, 5.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +68,15 @@ class Recording:
     bare: tuple[Turn, ...]
 
 
-def run(report: Report, *, quick: bool) -> None:
-    """Measure accuracy, channels and times, and write the report."""
-    n = 2 if quick else N_CONVERSATIONS
+def run(report: Report, *, quick: bool, files: int) -> None:
+    """Measure accuracy, channels and times, and write the report.
+
+    Args:
+        report: gets a row for each conversation and one for each figure over all.
+        quick: two conversations.
+        files: how many conversations.
+    """
+    n = 2 if quick else files
     say(f"making {n} conversations")
     made = make_conversations(n, seed=SEED, duration_s=DURATION_S)
     recordings = list(_run_bare(made))
@@ -74,8 +84,8 @@ def run(report: Report, *, quick: bool) -> None:
     with running_graph(ARGS) as graph:
         _measure_accuracy(report, graph, recordings)
         _measure_channels(report, graph, [r.truth for r in recordings[::2]])
-        _measure_times(report, graph, recordings[: 2 if quick else 5])
-        _measure_neighbours(report, graph, recordings[0], n_rounds=1 if quick else 3)
+        _measure_times(report, graph, recordings[: max(1, n // 6)])
+        _measure_neighbours(report, graph, recordings[0], n_rounds=max(1, n // 10))
 
 
 def _run_bare(made: Sequence[Conversation]) -> Iterator[Recording]:
@@ -214,7 +224,7 @@ def _measure_times(report: Report, graph: Graph, recordings: Sequence[Recording]
                 "transcription": partial(_time, graph, recording.wav, WORDS),
                 "diarization": partial(_time, graph, recording.wav, {}, TURNS_PATH),
             },
-            n_rounds=3,
+            n_rounds=2,
         )
         alone = [sum(pair) for pair in zip(took["transcription"], took["diarization"], strict=True)]
         report.add(

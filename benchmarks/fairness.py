@@ -1,16 +1,18 @@
-"""What short clips wait while an hour-long file runs: the embedded model, over HTTP."""
+"""What short clips wait while a long file runs: the embedded model, over HTTP."""
 
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+import click
 import numpy as np
 
 from benchmarks.graph import Graph, running_graph
 from benchmarks.local import Workpiece, embedded_workpiece
 from benchmarks.results import Bar, Report, percentiles, say, seconds
 from benchmarks.workload import speech_opus, speech_wav
+from serve_app.settings import AudioSettings
 
 N_CLIPS = 20
 CLIP_S = 5.0
@@ -18,19 +20,44 @@ EVERY_S = 0.5  # a clip is sent, whether or not the last one was answered
 HEAD_START_S = 1.0  # of the long file
 P95_RATIO = 3.0  # with over without the long file, at most
 
+OPTIONS = (
+    click.Option(
+        ["--max-batch-size"],
+        type=int,
+        multiple=True,
+        default=[1],
+        show_default=True,
+        help="Chunks; may be given several times.",
+    ),
+    click.Option(
+        ["--slice-s"],
+        type=float,
+        default=AudioSettings().slice_s,
+        show_default=True,
+        help="How much of the long file is decoded at a time.",
+    ),
+    # As short as lets it run until the last clip is answered.
+    click.Option(
+        ["--minutes"], type=float, default=10.0, show_default=True, help="Of the long file."
+    ),
+)
 
-def run(report: Report, *, quick: bool, max_batch_size: Sequence[int], slice_s: float) -> None:
+
+def run(
+    report: Report, *, quick: bool, max_batch_size: Sequence[int], slice_s: float, minutes: float
+) -> None:
     """Measure rounds of clips alone and beside the long file; write the report.
 
     Args:
         report: gets the rows.
-        quick: one round beside five minutes.
+        quick: one round.
         max_batch_size: the batch sizes to try.
         slice_s: how much of the long file is decoded at a time.
+        minutes: the length of the long file.
     """
     threads = max(1, (os.cpu_count() or 1) - 1)  # one core stays for decoding and VAD
     work = embedded_workpiece(threads=threads)
-    long_s = 300.0 if quick else 3600.0
+    long_s = 60.0 * minutes
     long_file = speech_opus(long_s)
     with running_graph({**work.args, "audio": {"slice_s": slice_s}}) as graph:
         _send_clips(graph, work)  # warm-up

@@ -25,6 +25,8 @@ APP = "gate-benchmark"
 SAMPLE_EVERY_S = 0.005  # how often the workers are looked at
 SLACK_S = 0.010  # what a lone chunk may wait beyond what is set
 RATES = (2.0, 20.0, 60.0, 200.0)  # chunks/s
+LONE = RATES[0]  # at which most chunks find the replica idle
+QUICK_RATES = (LONE, 60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Point:
     n_workers: int = 1
     n_buckets: int = 1
     batch_s: float = 0.5  # how long the fake engine takes for a batch of any size
-    load_s: float = 20.0
+    load_s: float = 10.0
     warm_up_s: float = 2.0  # what is offered or begins before this is dropped
     via_handle: bool = False  # False: submitted inside the replica, without transport
 
@@ -295,16 +297,13 @@ def bars(point: Point, found: dict[str, Any]) -> list[Bar]:
 def run(report: Report, *, quick: bool) -> None:
     """Measure every point and write the report."""
     base = Point(rate=0, load_s=4.0, warm_up_s=0.5, batch_s=0.1) if quick else Point(rate=0)
-    rates = (2.0, 60.0) if quick else RATES
-    points = [replace(base, rate=rate) for rate in rates]
-    points += [replace(base, rate=rate, via_handle=True) for rate in rates]
+    points = [replace(base, rate=rate) for rate in (QUICK_RATES if quick else RATES)]
+    points += [replace(base, rate=rate, via_handle=True) for rate in QUICK_RATES]
     points += [
-        replace(base, rate=2.0, wait_s=0.025),
-        replace(base, rate=2.0, wait_s=0.025, via_handle=True),
-        replace(base, rate=60.0, n_workers=2, n_buckets=2),
+        replace(base, rate=LONE, wait_s=0.025),
         replace(base, rate=200.0, n_workers=2, n_buckets=2),
     ]
-    alone = [replace(base, rate=rate, gated=False, wait_s=0.025) for rate in rates[1:3]]
+    alone = [replace(base, rate=20.0, gated=False, wait_s=0.025)]
     report.note(
         "'inside' offers the chunks within the replica process; 'handle' from another process "
         "through Serve's handle, transport included. Where chunks stayed unanswered, the "

@@ -7,25 +7,36 @@ import io
 import os
 from collections.abc import Callable
 
+import click
+
 from benchmarks.graph import Graph, running_graph
 from benchmarks.local import N_TOKENS, LocalPipeline, Workpiece, random_workpiece
 from benchmarks.results import Bar, Report, interleave, median_of_ratios, say, seconds, spread
 from benchmarks.workload import speech_opus
 
+OPTIONS = (
+    click.Option(["--minutes"], type=float, default=5.0, show_default=True, help="Of the file."),
+)
 PEER_BATCH = 8
 N_PROMPT_TOKENS = 4  # start, language, task, no timestamps
 SAME_TOKENS = 0.02  # how far the sides' token counts may lie apart
 
 
-def run(report: Report, *, quick: bool) -> None:
-    """Measure and write the report."""
+def run(report: Report, *, quick: bool, minutes: float) -> None:
+    """Measure and write the report.
+
+    Args:
+        report: gets the one row.
+        quick: one round, a smaller shape, two minutes.
+        minutes: the length of the file.
+    """
     threads = os.cpu_count() or 1
     work = random_workpiece("tiny" if quick else "base", threads=threads)
-    minutes = 2 if quick else 10
+    minutes = 2.0 if quick else minutes
     audio = speech_opus(60.0 * minutes)
-    say(f"{minutes} minutes of speech, {len(audio) / 1e6:.1f} MB of Opus; starting the graph")
+    say(f"{minutes:g} minutes of speech, {len(audio) / 1e6:.1f} MB of Opus; starting the graph")
     with running_graph(work.args) as graph:
-        _measure(report, work, graph, audio, n_rounds=1 if quick else 5)
+        _measure(report, work, graph, audio, n_rounds=1 if quick else 3)
 
 
 def _measure(report: Report, work: Workpiece, graph: Graph, audio: bytes, *, n_rounds: int) -> None:
@@ -42,7 +53,6 @@ def _measure(report: Report, work: Workpiece, graph: Graph, audio: bytes, *, n_r
         {
             "graph": lambda: seconds(lambda: graph.post(audio, work.fields)),
             "faster-whisper": lambda: seconds(peer),
-            "in process": lambda: seconds(lambda: local.transcribe([audio])),
         },
         n_rounds,
         warm_up=False,  # each side has run once
@@ -58,7 +68,6 @@ def _measure(report: Report, work: Workpiece, graph: Graph, audio: bytes, *, n_r
         n_tokens_peer=n_peer_tokens,
         graph_s=spread(times["graph"]),
         faster_whisper_batched_s=spread(times["faster-whisper"]),
-        in_process_s=spread(times["in process"]),
         speed_of_faster_whisper=ratio,
         same_text_as_in_process=text == "".join(m.text for m in made).strip(),
     )

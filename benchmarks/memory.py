@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import click
+
 from benchmarks import processes
 from benchmarks.graph import Graph, running_graph
 from benchmarks.local import Workpiece, embedded_workpiece
@@ -20,6 +22,10 @@ RECEIVERS = ("ProxyActor", "Ingress")  # the upload passes through these
 STORE = "raylet"  # the upload lies in its object store, once
 CALIBRATION_S = 600.0
 SETTLE_S = 5.0  # after a run, so that its last memory does not count for the next
+
+OPTIONS = (
+    click.Option(["--hours"], type=float, default=10.0, show_default=True, help="Of the file."),
+)
 
 
 @dataclass(kw_only=True)

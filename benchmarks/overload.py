@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+import click
 import numpy as np
 
 from benchmarks.chaos import replicated, utterances_of
@@ -21,6 +22,8 @@ REFUSAL_S = 0.05  # median, at most
 RECOVERY_S = 10.0  # at most
 AFTER = 0.5  # of the capacity is offered when the overload is over
 AFTER_S = 20.0
+
+OPTIONS = (click.Option(["--minutes"], type=float, default=2.0, show_default=True),)
 
 
 def run(report: Report, *, quick: bool, minutes: float) -> None:

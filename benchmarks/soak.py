@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import click
 import numpy as np
 
 from benchmarks import faults
@@ -32,6 +33,8 @@ BAD_EVERY = 100  # one of so many requests is no audio
 N_LEAVING = 20  # clients that leave early, one after the other
 LIMITS = {"memory": 0.02, "n_files": 5, "n_threads": 3}  # what a process may use more late
 N_REPLICAS = 2
+OPTIONS = (click.Option(["--minutes"], type=float, default=30.0, show_default=True),)
+
 
 Plant = Callable[[Graph, np.random.Generator], object]
 
