@@ -11,7 +11,7 @@ ARGS ?=
 export UV_HTTP_TIMEOUT ?= 180
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint fuzz bench soak clean
+.PHONY: help demo serve test lint fuzz bench reliability soak clean
 
 help:
 	@echo "make demo    start the graph on CPU, transcribe the bundled clip over HTTP, stop the graph"
@@ -19,7 +19,8 @@ help:
 	@echo "make test    lint, then every test that needs no GPU   (ARGS='-k words' picks some)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make fuzz    1,000 generated requests of each kind and 20,000 damaged files; counts in benchmarks/results"
-	@echo "make bench   every benchmark that runs on a CPU, over two hours; results in benchmarks/results"
+	@echo "make bench   speed, on a CPU: at most 40 minutes on two cores; writes README's tables from benchmarks/results"
+	@echo "make reliability  faults, overload, memory, damaged files: about 80 minutes; writes README's tables too"
 	@echo "make soak    30 minutes of load with a fault every minute           (ARGS='--minutes 480')"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
@@ -44,6 +45,11 @@ fuzz: $(VENV)/.test-installed
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks all
+	$(BIN)/python -m benchmarks tables
+
+reliability: $(VENV)/.test-installed
+	$(BIN)/python -m benchmarks reliability
+	$(BIN)/python -m benchmarks tables
 
 soak: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks soak $(ARGS)

@@ -26,6 +26,7 @@ from benchmarks import (
     random_model,
     slow_clients,
     soak,
+    tables,
     timestamps_cost,
     window_fit,
 )
@@ -151,6 +152,9 @@ for _name, (_names, _help) in GROUPS.items():
             help=_help,
         )
     )
+
+
+main.add_command(tables.command)
 
 
 @main.command("random_model")

@@ -6,7 +6,7 @@ Each runs in a process of its own, so that a failure ends only that one.
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,20 @@ from benchmarks.results import current_commit, say
 Plan = Mapping[str, Mapping[str, Any]]  # what each benchmark is asked to do, by its name
 
 
-def run_in_turn(plan: Plan, out: Path, *, quick: bool, again: bool) -> list[str]:
+def run_command(arguments: Sequence[str]) -> bool:
+    """Run `python -m benchmarks` with these arguments; tell whether it came to its end."""
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def run_in_turn(
+    plan: Plan,
+    out: Path,
+    *,
+    quick: bool,
+    again: bool,
+    run: Callable[[Sequence[str]], bool] = run_command,
+) -> list[str]:
     """Run what has no result of this commit yet; return the names of those that failed.
 
     Args:
@@ -24,37 +37,34 @@ def run_in_turn(plan: Plan, out: Path, *, quick: bool, again: bool) -> list[str]
         out: where results are read from and written to.
         quick: the short forms.
         again: also what has a result of this commit.
+        run: runs one, told its arguments.
     """
-    files = read(out)
-    done = [] if again else [name for name in plan if is_done(plan[name], of(files, name))]
+    files, commit = read(out), current_commit()
     took_s = {name: m.took_s for name, m in latest(files, quick=quick).items()}
-    left = [name for name in plan if name not in done]
-    if done:
+    left = list(plan) if again else left_to_run(plan, files, commit)
+    if done := [name for name in plan if name not in left]:
         say(f"done already at this commit: {', '.join(done)}")
     failed = []
     began_s = time.monotonic()
     for i, name in enumerate(left):
         used = minutes(time.monotonic() - began_s)
         say(f"{name} ({i + 1} of {len(left)}); {used} used, {time_left(left[i:], took_s)}")
-        command = [sys.executable, "-m", "benchmarks", name, "--out", str(out)]
-        ended = subprocess.run(command + ["--quick"] * quick, check=False)
-        if ended.returncode:
+        if not run([name, "--out", str(out), *["--quick"] * quick]):
             failed.append(name)
     say(f"{len(left)} run in {minutes(time.monotonic() - began_s)}, {len(failed)} failed")
     return failed
 
 
-def of(files: Sequence[Measured], name: str) -> list[Measured]:
-    """Return the files of one benchmark."""
-    return [measured for measured in files if measured.what == name]
+def left_to_run(plan: Plan, files: Iterable[Measured], commit: Mapping[str, Any]) -> list[str]:
+    """Return what has no whole run with the plan's settings of the code as it stands.
 
-
-def is_done(settings: Mapping[str, Any], files: Sequence[Measured]) -> bool:
-    """Tell whether a file is a whole run with these settings of the code as it stands."""
-    return any(
-        measured.is_whole and dict(measured.settings) == dict(settings) and _is_current(measured)
-        for measured in files
-    )
+    Args:
+        plan: what is asked for.
+        files: of any benchmarks.
+        commit: that runs; see `results.current_commit`. Code that was changed has no results.
+    """
+    done = [(m.what, m.settings) for m in files if m.is_whole and m.content["commit"] == commit]
+    return [name for name in plan if commit["dirty"] or (name, plan[name]) not in done]
 
 
 def time_left(names: Sequence[str], took_s: Mapping[str, float]) -> str:
@@ -69,8 +79,3 @@ def time_left(names: Sequence[str], took_s: Mapping[str, float]) -> str:
 def minutes(duration_s: float) -> str:
     """Return a time in words."""
     return f"{duration_s / 60:.1f} min"
-
-
-def _is_current(measured: Measured) -> bool:
-    commit = measured.content["commit"]
-    return not commit["dirty"] and commit == current_commit()

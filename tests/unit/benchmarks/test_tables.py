@@ -1,0 +1,95 @@
+"""README's tables: what they show of the result files, and that README has them as they stand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import tables
+from benchmarks.markdown import Anchor, Row, anchors_table, figures_table, fill
+from benchmarks.measured import Measured
+
+ROW = Row(what="Speed", source="speed", where={"side": "ours"}, figure="{ratio:.2f} x", bar="ratio")
+
+
+def measured(*, value: float = 1.234, met: bool = True, **machine: Any) -> Measured:
+    return Measured(
+        path=Path("2026-01-01-cpu-speed.json"),
+        content={
+            "what": "speed",
+            "machine": {"cpu": "Some CPU", "cores": 2, **machine},
+            "settings": {"minutes": 5.0},
+            "bars": [{"name": "ratio", "limit": 1.0, "value": value, "at_least": True, "met": met}],
+            "rows": [{"side": "theirs", "ratio": 9.9}, {"side": "ours", "ratio": value}],
+        },
+    )
+
+
+def test_readme_has_the_tables_that_the_result_files_make() -> None:
+    stale = tables.stale(tables.README.read_text())
+    assert not stale, "\n".join([f"README.md is stale; mend it by `{tables.COMMAND}`:", *stale])
+
+
+def test_a_line_that_no_file_makes_is_told_as_stale() -> None:
+    text = tables.README.read_text().replace("| What | Figure |", "| my own |\n| What | Figure |")
+    assert "-| my own |" in tables.stale(text)
+
+
+def test_every_row_names_a_benchmark_or_its_command() -> None:
+    folder = Path(tables.__file__).parent
+    rows = [*tables.PERFORMANCE, *tables.RELIABILITY, *(a.ours for a in tables.ANCHORS if a.ours)]
+    assert [
+        row for row in rows if not row.command and not (folder / f"{row.source}.py").is_file()
+    ] == []
+
+
+def test_a_figure_links_to_its_file_beside_its_bar_and_machine() -> None:
+    table = figures_table([ROW], {"speed": measured()})
+    assert "| Speed | [1.23 x][speed] | at least 1 | Some CPU, 2 cores |" in table
+    assert "[speed]: benchmarks/results/2026-01-01-cpu-speed.json" in table
+
+
+def test_a_missed_bar_is_said() -> None:
+    assert "at least 1: missed" in figures_table([ROW], {"speed": measured(value=0.5, met=False)})
+
+
+def test_a_figure_may_be_of_the_bar_and_the_settings() -> None:
+    row = Row(what="", source="speed", figure="{bar[value]} {settings[minutes]:g}", bar="ratio")
+    assert row.read(measured(value=2.5)) == "2.5 5"
+
+
+def test_what_has_no_file_says_what_would_measure_it() -> None:
+    assert "| Speed | not measured: `python -m benchmarks speed` |  |  |" in figures_table(
+        [ROW], {}
+    )
+
+
+def test_a_gpu_is_named_instead_of_the_cpu() -> None:
+    assert "| H200 |" in figures_table([ROW], {"speed": measured(gpu="H200")})
+
+
+def test_a_row_that_the_file_lacks_is_an_error() -> None:
+    with pytest.raises(LookupError, match="no row with"):
+        Row(what="", source="speed", where={"side": "nobody's"}, figure="").read(measured())
+
+
+def test_an_anchor_stands_beside_the_same_figure_of_this_project() -> None:
+    theirs = {
+        "system": "S",
+        "work": "w",
+        "hardware": "h",
+        "published": "3 x",
+        "source": "https://s",
+    }
+    table = anchors_table([Anchor(**theirs, ours=ROW), Anchor(**theirs)], {"speed": measured()})
+    assert "| S | w | h | [3 x](https://s) | [1.23 x][speed] |" in table
+    assert "| S | w | h | [3 x](https://s) | not measured |" in table
+
+
+def test_tables_are_put_into_their_places_only() -> None:
+    text = "a\n<!-- table:one -->\nold\n<!-- /table -->\nb\n"
+    assert fill(text, {"one": "new\n"}) == text.replace("old", "new")
+    with pytest.raises(LookupError):
+        fill(text, {"one": "", "two": ""})
+    with pytest.raises(LookupError):
+        fill(text, {})
