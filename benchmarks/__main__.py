@@ -47,17 +47,19 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
     "diarization": (diarization.run, diarization.__doc__),
-    "dataset": (dataset.run, dataset.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
     "fairness": (fairness.run, fairness.__doc__),
     "slow_clients": (slow_clients.run, slow_clients.__doc__),
+    "dataset": (dataset.run, dataset.__doc__),
     "overload": (overload.run, overload.__doc__),
     "containers": (containers.run, containers.__doc__),
     "memory": (memory.run, memory.__doc__),
     "chaos": (chaos.run, chaos.__doc__),
     "soak": (soak.run, soak.__doc__),
 }
-RELIABILITY = frozenset({"containers", "memory", "slow_clients", "overload", "chaos", "soak"})
+RELIABILITY = frozenset(
+    {"chaos", "containers", "dataset", "memory", "overload", "slow_clients", "soak"}
+)
 APART: frozenset[str] = frozenset()  # in no group: they need what not every machine has
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
@@ -71,7 +73,6 @@ OPTIONS = (
 )
 OWN_OPTIONS = {
     "diarization": diarization.OPTIONS,
-    "dataset": dataset.OPTIONS,
     "long_file": long_file.OPTIONS,
     "fairness": fairness.OPTIONS,
     "overload": overload.OPTIONS,

@@ -106,7 +106,7 @@ def run(report: Report, *, quick: bool) -> None:
             timeline = _Timeline(report, graph, clients)
             took_s = _wake_second(graph, work)
             timeline.watch("before", n_clients=REST, duration_s=5)
-            timeline.watch("step", n_clients=STEP, duration_s=30 if quick else 40)
+            timeline.watch("step", n_clients=STEP, duration_s=20 if quick else 30)
             timeline.watch("after", n_clients=REST, duration_s=SETTLE_LIMIT_S, until_small=True)
     report.note(f"The second model's first request took {took_s:.1f} s, its replica's start in it.")
     for problem in clients.problems[:5]:

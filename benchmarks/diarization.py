@@ -35,7 +35,7 @@ from tests.conversations import to_annotation
 
 DURATION_S, SEED = (40.0, 70.0), 22
 OPTIONS = (
-    click.Option(["--files"], type=int, default=4, show_default=True, help="Conversations."),
+    click.Option(["--files"], type=int, default=3, show_default=True, help="Conversations."),
 )
 ARGS: Mapping[str, Any] = {
     "models": [
@@ -56,7 +56,7 @@ ROUNDING_S = 0.001  # of the times that are answered
 MAX_ERROR_RATE = 0.15
 MIN_WORD_ACCURACY = 0.85
 MAX_TIME_RATIO = 1.05  # of one request with both to the sum of the two alone
-N_CLIPS, CLIP_S, EVERY_S = 12, 5.0, 1.0
+N_CLIPS, CLIP_S, EVERY_S = 10, 5.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

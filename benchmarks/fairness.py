@@ -62,7 +62,7 @@ def run(
         _send_clips(graph, work)  # warm-up
         for size in max_batch_size:
             graph.set_batch_size(size)
-            for i in range(1 if quick else 3):
+            for i in range(1 if quick else 2):
                 head = {"max_batch_size": size, "round": i}
                 say(f"batches of {size}, round {i + 1}: clips alone")
                 alone = _send_clips(graph, work)

@@ -24,9 +24,8 @@ from serve_app.scheduler import Gate
 APP = "gate-benchmark"
 SAMPLE_EVERY_S = 0.005  # how often the workers are looked at
 SLACK_S = 0.010  # what a lone chunk may wait beyond what is set
-RATES = (2.0, 20.0, 60.0, 200.0)  # chunks/s
-LONE = RATES[0]  # at which most chunks find the replica idle
-QUICK_RATES = (LONE, 60.0)
+RATES = (20.0, 60.0, 200.0)  # chunks/s
+LONE = 2.0  # chunks/s, at which most find the replica idle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Point:
     n_workers: int = 1
     n_buckets: int = 1
     batch_s: float = 0.5  # how long the fake engine takes for a batch of any size
-    load_s: float = 10.0
+    load_s: float = 20.0
     warm_up_s: float = 2.0  # what is offered or begins before this is dropped
     via_handle: bool = False  # False: submitted inside the replica, without transport
 
@@ -296,13 +295,12 @@ def bars(point: Point, found: dict[str, Any]) -> list[Bar]:
 
 def run(report: Report, *, quick: bool) -> None:
     """Measure every point and write the report."""
-    base = Point(rate=0, load_s=4.0, warm_up_s=0.5, batch_s=0.1) if quick else Point(rate=0)
-    points = [replace(base, rate=rate) for rate in (QUICK_RATES if quick else RATES)]
-    points += [replace(base, rate=rate, via_handle=True) for rate in QUICK_RATES]
-    points += [
-        replace(base, rate=LONE, wait_s=0.025),
-        replace(base, rate=200.0, n_workers=2, n_buckets=2),
-    ]
+    base = Point(rate=0, load_s=10.0)
+    if quick:
+        base = Point(rate=0, load_s=4.0, warm_up_s=0.5, batch_s=0.1)
+    points = [replace(base, rate=rate) for rate in (RATES[:1] if quick else RATES)]
+    points += [replace(base, rate=rate, via_handle=True) for rate in (LONE, 60.0)]
+    points += [replace(base, rate=200.0, n_workers=2, n_buckets=2)]
     alone = [replace(base, rate=20.0, gated=False, wait_s=0.025)]
     report.note(
         "'inside' offers the chunks within the replica process; 'handle' from another process "

@@ -54,7 +54,7 @@ def _measure(report: Report, work: Workpiece, graph: Graph, *, quick: bool) -> N
             "graph": lambda: seconds(lambda: post(0)),
             "in process": lambda: seconds(lambda: local.transcribe(clips[:1])),
         },
-        n_rounds=2 if quick else 7,
+        n_rounds=2 if quick else 5,
     )
     n_each = 1 if quick else 2
     throughput = interleave(

@@ -36,7 +36,7 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     audio = speech_opus(60.0 * minutes)
     say(f"{minutes:g} minutes of speech, {len(audio) / 1e6:.1f} MB of Opus; starting the graph")
     with running_graph(work.args) as graph:
-        _measure(report, work, graph, audio, n_rounds=1 if quick else 3)
+        _measure(report, work, graph, audio, n_rounds=1 if quick else 2)
 
 
 def _measure(report: Report, work: Workpiece, graph: Graph, audio: bytes, *, n_rounds: int) -> None:

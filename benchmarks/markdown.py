@@ -75,7 +75,7 @@ def anchors_table(anchors: Sequence[Anchor], files: Latest) -> str:
     lines = ["| System | Work | Hardware | Published | serve_app |", "|---|---|---|---|---|"]
     lines += [
         f"| {a.system} | {a.work} | {a.hardware} | [{a.published}]({a.source}) "
-        f"| {_figure(a.ours, files) if a.ours else 'not measured'} |"
+        f"| {_figure(a.ours, files) if a.ours and a.ours.source in files else 'not measured'} |"
         for a in anchors
     ]
     rows = [anchor.ours for anchor in anchors if anchor.ours]

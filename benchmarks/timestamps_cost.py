@@ -19,7 +19,7 @@ from tests.clips import Pcm, clip, join, references, speech
 
 BATCHES = (1, 4)
 CHUNK_S = 30.0
-N_ROUNDS = 3
+N_ROUNDS = 2
 MODES: dict[str, dict[str, Any]] = {
     "plain": {"timestamps": False, "words": False},
     "timestamps": {"timestamps": True, "words": False},

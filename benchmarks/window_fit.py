@@ -28,7 +28,7 @@ def run(report: Report, *, quick: bool) -> None:
     n_tokens = {w: [len(m.tokens) for m in side.decode(chunks)] for w, side in sides.items()}
     rates = interleave(
         {window: partial(_chunks_per_s, side, chunks) for window, side in sides.items()},
-        n_rounds=2 if quick else 3,
+        n_rounds=2,
     )
     gain = median_of_ratios(rates["fit"], rates["full"])
     report.add(

@@ -1,5 +1,6 @@
 """README's tables: what they show of the result files, and that README has them as they stand."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,16 @@ def test_a_line_that_no_file_makes_is_told_as_stale() -> None:
     assert "-| my own |" in tables.stale(text)
 
 
-def test_every_row_names_a_benchmark_or_its_command() -> None:
-    folder = Path(tables.__file__).parent
-    rows = [*tables.PERFORMANCE, *tables.RELIABILITY, *(a.ours for a in tables.ANCHORS if a.ours)]
-    assert [
-        row for row in rows if not row.command and not (folder / f"{row.source}.py").is_file()
-    ] == []
+def test_another_servers_figures_are_not_shown(tmp_path: Path) -> None:
+    for i, url in enumerate((None, "http://other:8000")):
+        content = {
+            "what": "http_load",
+            "began": f"2026-01-0{i + 1}T00:00:00+00:00",
+            "complete": True,
+            "settings": {"url": url},
+        }
+        (tmp_path / f"{i}.json").write_text(json.dumps(content))
+    assert tables.shown(tmp_path)["http_load"].settings["url"] is None
 
 
 def test_a_figure_links_to_its_file_beside_its_bar_and_machine() -> None:

@@ -1,0 +1,1 @@
+"""What README shows of the result files, row by row; `benchmarks.tables` writes it."""

@@ -1,0 +1,107 @@
+"""The rows of README's table of faults, overload and hostile input."""
+
+from benchmarks.markdown import Row
+from benchmarks.measured import Measured
+
+
+def _memory(measured: Measured) -> str:
+    whole = measured.row()
+    grown = sorted(row["grown_mb"] for row in measured.rows() if "process" in row)
+    return (
+        f"{grown[-1]:.0f} MB, the upload's {whole['upload_mb']:.0f} MB in it; "
+        f"{grown[-2]:.0f} MB in any other process ({whole['hours']:g} h)"
+    )
+
+
+def _generated(measured: Measured) -> str:
+    n_failed = measured.bar("500 and above")["value"]
+    return f"{n_failed} of {sum(row['n'] for row in measured.rows()):,}"
+
+
+def _slow_clients(measured: Measured) -> str:
+    rows = measured.rows()
+    return f"{sum(row['good_one_answered'] for row in rows)} of {len(rows)}"
+
+
+def _faults(measured: Measured) -> str:
+    rows = [row for row in measured.rows() if row["trial"] != "proxy"]
+    wrong = {what: sum(row[what] for row in rows) for what in ("failed", "lost", "mixed")}
+    told = ", ".join(f"{n} {what}" for what, n in wrong.items())
+    return (
+        f"{sum(row['ok'] for row in rows):,} of {sum(row['sent'] for row in rows):,} well; "
+        f"{told} ({sum(row['n_faults'] for row in rows)} faults)"
+    )
+
+
+RELIABILITY = (
+    Row(
+        what="Requests answered while replicas are killed and hung",
+        source="chaos",
+        figure=_faults,
+    ),
+    Row(
+        what="Time without a connection after Ray's HTTP proxy dies, on one node",
+        source="chaos",
+        where={"trial": "proxy"},
+        figure="{whole_after_s:.0f} s",
+    ),
+    Row(
+        what="Load at 70 % of the peak with a fault every minute: requests answered well",
+        source="soak",
+        where={"phase": "soak"},
+        figure="{ok:,} of {sent:,}; {failed} failed, {lost} lost, {mixed} mixed "
+        "({settings[minutes]:g} min)",
+        bar="lost",
+        unit="lost",
+    ),
+    Row(
+        what="Answers at five times the capacity, over those at the peak",
+        source="overload",
+        where={"phase": "overload"},
+        figure="{bar[value]:.2f} x ({ok:,} answered, {refused:,} refused, {failed} failed)",
+        bar="goodput over peak",
+        unit="x",
+    ),
+    Row(
+        what="Median time to a refusal there",
+        source="overload",
+        where={"phase": "refusals"},
+        figure="{p50_s:.3f} s",
+        bar="median refusal",
+        unit="s",
+    ),
+    Row(
+        what="Rows for clips sent through Ray Data with a worker killed on the way",
+        source="dataset",
+        figure="{n_rows:,} of {n_clips:,}, {clips_per_s:.1f} clips/s",
+        bar="clips without a row",
+        unit="without",
+    ),
+    Row(
+        what="Memory that a long file takes beyond a minute's, in the process with the most",
+        source="memory",
+        figure=_memory,
+        bar="Ingress: growth",
+        unit="MB",
+    ),
+    Row(
+        what="Damaged audio and video files that ended or hung the decoder",
+        source="containers",
+        where={"all": "all"},
+        figure="{died} and {hung} of {n:,}; {accepted:,} decoded, {refused:,} refused",
+        bar="files that died",
+        unit="ended",
+    ),
+    Row(
+        what="Generated requests answered with 500 and above",
+        source="fuzz",
+        figure=_generated,
+        bar="500 and above",
+        command="make fuzz",
+    ),
+    Row(
+        what="Others answered beside clients that are slow on purpose, kinds of client",
+        source="slow_clients",
+        figure=_slow_clients,
+    ),
+)

@@ -1,0 +1,177 @@
+"""The rows of README's table of speed: which figure of which result file, and how it is written."""
+
+from benchmarks.markdown import Row
+from benchmarks.measured import Measured
+
+
+def _classes(measured: Measured) -> str:
+    rates = [measured.row(corpus=name)["audio_s_per_s"] for name in ("short", "long", "many")]
+    return ", ".join(f"{rate['median']:.0f} x" for rate in rates)
+
+
+def _around_the_model(measured: Measured) -> str:
+    prepare, transport = (
+        measured.row(stage=stage, of="opus", axis="clip_s", at=30.0)["core_s_per_audio_s"]
+        for stage in ("AudioPreprocessor", "transport")
+    )
+    return f"{1e3 * prepare['median']:.1f} ms, {1e3 * transport['median']:.1f} ms"
+
+
+def _at_the_gate(measured: Measured) -> str:
+    gate, alone = (
+        measured.row(kind=kind, offered_per_s=20.0, via="inside")
+        for kind in ("gate", "serve.batch alone")
+    )
+    return (
+        f"{gate['mean_batch']:.1f} chunks, p50 {gate['p50_s']:.2f} s; "
+        f"`@serve.batch` alone {alone['mean_batch']:.1f} chunks, {alone['p50_s']:.1f} s"
+    )
+
+
+def _replicas(measured: Measured) -> str:
+    step, after = measured.rows(phase="step"), measured.rows(phase="after")
+    most = max(row["n_replicas"] for row in step)
+    grown_s = next(row["at_s"] for row in step if row["n_replicas"] == most) - step[0]["at_s"]
+    return (
+        f"1 to {most} in {grown_s:.0f} s, back to {after[-1]['n_replicas']} in "
+        f"{after[-1]['at_s'] - after[0]['at_s']:.0f} s; "
+        f"{after[-1]['n_failed']} of {after[-1]['n_answers']} requests failed"
+    )
+
+
+def _timestamps(measured: Measured) -> str:
+    """Return the cost of the largest batch."""
+    plain, with_words = (
+        measured.rows(mode=mode, chunk_s=30.0)[-1]
+        for mode in ("timestamps", "timestamps and words")
+    )
+    return (
+        f"{plain['times_plain']:.2f} x, with word times {with_words['times_plain']:.2f} x "
+        f"(batches of {plain['batch']})"
+    )
+
+
+def _other_words(measured: Measured) -> str:
+    one, two = (measured.row(clips=clips) for clips in ("tests/data", "two joined"))
+    return (
+        f"{one['n_clips_with_other_words']} of {one['n_clips']} clips of one sentence, "
+        f"{two['n_clips_with_other_words']} of {two['n_clips']} of two"
+    )
+
+
+SPEED = (
+    Row(
+        what="Latency of a 30 s clip through HTTP and the graph, over the same work in process",
+        source="graph_overhead",
+        where={"model": "random base"},
+        figure="{latency_ratio:.2f} x",
+        bar="latency ratio",
+        unit="x",
+    ),
+    Row(
+        what="Throughput of 16 clients, over batches of 16 in process",
+        source="graph_overhead",
+        where={"model": "random base"},
+        figure="{throughput_ratio:.2f} x",
+        bar="throughput ratio",
+        unit="x",
+    ),
+    Row(
+        what="Speed of a long file over HTTP, over faster-whisper's batched pipeline in process",
+        source="long_file",
+        figure="{speed_of_faster_whisper:.2f} x",
+        bar="times as fast as faster-whisper",
+        unit="x",
+    ),
+    Row(
+        what="16 clients in a closed loop with 5 s clips over HTTP (demo model)",
+        source="http_load",
+        where={"kind": "closed loop", "n_clients": 16},
+        figure="{requests_per_s:.1f} requests/s, p50 {p50_s:.2f} s, p95 {p95_s:.2f} s",
+        bar="another clip's text",
+        unit="mixed up",
+    ),
+    Row(
+        what="Offline, in process: clips/s, speed over real time, word error rate (demo model)",
+        source="throughput",
+        where={"corpus": "bundled clips"},
+        figure="{requests_per_s[median]:.1f}, {audio_s_per_s[median]:.0f} x, {word_error_rate:.1%}",
+    ),
+    Row(
+        what="The same over real time: files of 1-5 min, of 30-60 min, more than 100 files",
+        source="throughput",
+        figure=_classes,
+    ),
+    Row(
+        what="Time of the clips with greedy decoding, a token cap and int8, over five beams",
+        source="decode_budget",
+        where={"step": "int8"},
+        figure="{demo_times_first:.2f} x, word error rate {word_error_rate:.1%}",
+    ),
+    Row(
+        what="Core time per second of audio: decoding and finding speech; HTTP and Ray (Opus)",
+        source="stages",
+        figure=_around_the_model,
+    ),
+    Row(
+        what="Batches at 20 chunks/s where one takes 0.5 s, whatever its size",
+        source="gate",
+        figure=_at_the_gate,
+        bar="20/s inside: mean batch",
+        unit="chunks",
+    ),
+    Row(
+        what="p95 of 5 s clips while a long file runs, over the same alone (demo profile)",
+        source="fairness",
+        where={"side": "beside"},
+        figure="{bar[value]:.1f} x (a file of {long_file_s:.0f} s)",
+        bar="p95 of short clips",
+        unit="x",
+    ),
+    Row(
+        what="Replicas after a step from 1 to 12 clients, and back (demo model)",
+        source="autoscaling",
+        figure=_replicas,
+        bar="failed requests",
+        unit="failed",
+    ),
+    Row(
+        what="Throughput on 5 s chunks with `encoder_window: fit`, over `full`",
+        source="window_fit",
+        where={"batch": 8},
+        figure="{gain:.1f} x",
+        bar="fit over full",
+        unit="x",
+    ),
+    Row(
+        what="Word error rate with `full`, and with `fit` (demo model on `tests/data`)",
+        source="window_fit",
+        where={"model": "embedded"},
+        figure="{word_error_rate_full:.2%}, {word_error_rate_fit:.2%}",
+    ),
+    Row(
+        what="Time of a batch with timestamp tokens, over without",
+        source="timestamps_cost",
+        figure=_timestamps,
+    ),
+    Row(
+        what="Clips whose words differ between json and srt (demo model)",
+        source="timestamps_cost",
+        figure=_other_words,
+    ),
+    Row(
+        what="Core time per chunk with huge pages, over without (shape `tiny`, batches of 4)",
+        source="huge_pages",
+        where={"model": "tiny", "batch": 4},
+        figure="{huge_over_plain:.2f} x",
+        bar="tiny, batches of 4",
+        unit="x",
+    ),
+    Row(
+        what="Diarization error rate over HTTP, and of bare pyannote.audio (embedded pipeline)",
+        source="diarization",
+        where={"figure": "accuracy"},
+        figure="{error_rate:.1%}, {error_rate_bare:.1%} ({n_files} conversations)",
+        bar="diarization error rate",
+    ),
+)
