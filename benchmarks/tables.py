@@ -40,7 +40,7 @@ def shown(folder: Path = RESULTS) -> Latest:
     return latest(
         measured
         for measured in read(folder)
-        if measured.is_whole and SPOKEN_OF.get(measured.what, lambda _: True)(measured)
+        if measured.is_whole and _is_spoken_of(measured)
     )
 
 
@@ -49,6 +49,11 @@ def stale(text: str) -> list[str]:
     made = fill(text, tables(shown()))
     differences = difflib.unified_diff(text.splitlines(), made.splitlines(), n=0, lineterm="")
     return list(differences)[2:]  # without the names of the two
+
+
+def _is_spoken_of(measured: Measured) -> bool:
+    speaks = SPOKEN_OF.get(measured.what)
+    return speaks is None or speaks(measured)
 
 
 @click.command("tables")
