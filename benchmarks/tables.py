@@ -22,15 +22,19 @@ COMMAND = "python -m benchmarks tables"
 SPOKEN_OF: Mapping[str, Callable[[Measured], bool]] = {
     "http_load": lambda run: run.settings["url"] is None,  # else: another server's figures
     "throughput": lambda run: (run.settings["model"], run.settings["corpus"]) == ("embedded", None),
+    "chaos": lambda run: not run.settings["only"],
     "gpu": lambda run: run.row(part="device")["name"] != "CPU",
 }
+WITHOUT_GPU = """
+No figure of serve_app on a GPU has been measured yet; `python -m benchmarks gpu` measures them.
+"""
 
 
 def tables(files: Latest) -> dict[str, str]:
     """Return README's tables by the names of their places."""
     return {
         "speed": figures_table(SPEED, files),
-        "others": anchors_table(ANCHORS, files),
+        "others": anchors_table(ANCHORS, files) + ("" if "gpu" in files else WITHOUT_GPU),
         "reliability": figures_table(RELIABILITY, files),
     }
 
@@ -38,9 +42,7 @@ def tables(files: Latest) -> dict[str, str]:
 def shown(folder: Path = RESULTS) -> Latest:
     """Return the result files that README shows: the latest of what its rows speak of."""
     return latest(
-        measured
-        for measured in read(folder)
-        if measured.is_whole and _is_spoken_of(measured)
+        measured for measured in read(folder) if measured.is_whole and _is_spoken_of(measured)
     )
 
 

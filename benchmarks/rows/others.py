@@ -21,8 +21,8 @@ def _over_http(measured: Measured) -> str:
 
 
 _MLPERF = "https://github.com/mlcommons/inference_results_v5.1"
-_HALKSPEECH = "https://github.com/GkyEla/halkspeech/blob/main/PERFORMANCE_CONFIGS.md"
-_VLLM = "https://github.com/stackav-oss/ai-workloads/tree/main/whisper/offline"
+_HALKSPEECH = "https://github.com/GkyEla/halkspeech"
+_VLLM = "https://github.com/stackav-oss/ai-workloads"
 _ONE_GPU = "large-v3, LibriSpeech in clips of at most 30 s"
 _UTTERANCES = "LibriSpeech utterances, offline, fp8 KV cache, 256 sequences"
 
