@@ -1,12 +1,30 @@
 """The rows of README's table of speed: which figure of which result file, and how it is written."""
 
+from collections.abc import Callable
+
 from benchmarks.markdown import Row
 from benchmarks.measured import Measured
+
+HELD = ("faster-whisper batched", "openai-whisper")  # those of the peers with a floor
 
 
 def _classes(measured: Measured) -> str:
     rates = [measured.row(corpus=name)["audio_s_per_s"] for name in ("short", "long", "many")]
     return ", ".join(f"{rate['median']:.0f} x" for rate in rates)
+
+
+def _beside_servers(kind: str) -> Callable[[Measured], str]:
+    """Return what tells how many times each server's requests/s ours are, of that kind."""
+
+    def figure(measured: Measured) -> str:
+        begin, end = f"{kind} over ", ", requests/s"
+        return ", ".join(
+            f"{bar['value']:.2f} x {bar['name'].removeprefix(begin).removesuffix(end)}"
+            for bar in measured.content["bars"]
+            if bar["name"].startswith(begin)
+        )
+
+    return figure
 
 
 def _around_the_model(measured: Measured) -> str:
@@ -75,6 +93,26 @@ SPEED = (
         figure="{throughput_ratio:.2f} x",
         bar="throughput ratio",
         unit="x",
+    ),
+    *(
+        Row(
+            what=f"Speed through HTTP on 30 s clips, over {peer} in process, same weights",
+            source="peers",
+            where={"side": peer, "tokens_per_window": 64},
+            figure="{http_over_it:.2f} x",
+            bar=f"floor: over HTTP, times {peer}, base, 64 tokens" if peer in HELD else "",
+            unit="x",
+        )
+        for peer in ("faster-whisper batched", "openai-whisper", "transformers")
+    ),
+    *(
+        Row(
+            what=f"Requests/s of 16 clients with 10 s clips, {kind}, over other servers' here",
+            source="servers",
+            figure=_beside_servers(kind),
+            command="python -m benchmarks servers --peer NAME=URL",
+        )
+        for kind in ("full windows", "fitted windows")
     ),
     Row(
         what="Speed of a long file over HTTP, over faster-whisper's batched pipeline in process",
