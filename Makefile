@@ -42,6 +42,7 @@ lint: $(VENV)/.test-installed
 
 fuzz: $(VENV)/.test-installed
 	FUZZ_CASES=1000 FUZZ_CONTAINERS=20000 FUZZ_RECORD=benchmarks/results $(BIN)/pytest tests/fuzz --timeout=1800
+	$(BIN)/python -m benchmarks tables
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks all
@@ -53,6 +54,7 @@ reliability: $(VENV)/.test-installed
 
 soak: $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks soak $(ARGS)
+	$(BIN)/python -m benchmarks tables
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

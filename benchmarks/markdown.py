@@ -97,7 +97,10 @@ def fill(text: str, tables: Mapping[str, str]) -> str:
 def _figure(row: Row, files: Latest) -> str:
     if row.source not in files:
         return f"not measured: `{row.command or f'python -m benchmarks {row.source}'}`"
-    return f"[{row.read(files[row.source])}][{row.source}]"
+    try:
+        return f"[{row.read(files[row.source])}][{row.source}]"
+    except LookupError as error:
+        raise LookupError(f"the row '{row.what or row.source}': {error}") from error
 
 
 def _aim(row: Row, files: Latest) -> str:

@@ -73,9 +73,10 @@ def test_a_gpu_is_named_instead_of_the_cpu() -> None:
     assert "| H200 |" in figures_table([ROW], {"speed": measured(gpu="H200")})
 
 
-def test_a_row_that_the_file_lacks_is_an_error() -> None:
-    with pytest.raises(LookupError, match="no row with"):
-        Row(what="", source="speed", where={"side": "nobody's"}, figure="").read(measured())
+def test_a_row_that_the_file_lacks_is_an_error_that_names_it() -> None:
+    row = Row(what="Speed", source="speed", where={"side": "nobody's"}, figure="")
+    with pytest.raises(LookupError, match=r"row 'Speed': .* has no row with"):
+        figures_table([row], {"speed": measured()})
 
 
 def test_an_anchor_stands_beside_the_same_figure_of_this_project() -> None:
