@@ -66,6 +66,11 @@ def token_budget(options: DecodeOptions, duration_s: float) -> int:
     return min(MAX_NEW_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
 
 
+def within_budget(job: ChunkJob, tokens: list[int]) -> list[int]:
+    """Cut what a longer neighbour's budget let through: the answer is the one given alone."""
+    return tokens[: token_budget(job.options, job.chunk.duration_s)]
+
+
 def compression_ratio(text: str) -> float:
     """Return utf-8 bytes over zlib bytes: openai/whisper utils.py."""
     data = text.encode()

@@ -1,48 +1,22 @@
-"""The model itself: features, encoder, language, generation and alignment of one bucket.
+"""The model itself: encoder, language, generation and alignment of one bucket."""
 
-Prompts, suppressed tokens and features follow faster-whisper, whose parts do what has a library.
-"""
-
-import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import (
-    MAX_TOKENS,
-    SAMPLE_RATE,
-    WINDOW_S,
-    Chunk,
-    ChunkJob,
-    ChunkTranscript,
-    DecodeOptions,
-    Segment,
-    Task,
-    Word,
-)
+from serve_app.domain import MAX_TOKENS, Chunk, ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.settings import ModelSettings
 from serve_app.stages.whisper import device, logprobs
-from serve_app.stages.whisper.attempts import compression_ratio, next_step, token_budget
-from serve_app.stages.whisper.segments import Piece, split_tokens
-from serve_app.stages.whisper.words import AlignedWord, place_words
-
-logger = logging.getLogger("ray.serve")
-
-INT16_SCALE = 32768.0
-FRAME_SAMPLES = 160  # 10 ms, one column of features
-FULL_WINDOW = round(WINDOW_S * SAMPLE_RATE) // FRAME_SAMPLES  # frames
-N_TIMESTAMPS = 1501  # 0 to 30 s in steps of 20 ms: the last tokens of every Whisper vocabulary
-FIT_STEP = FULL_WINDOW // 6  # 5 s in frames: a fitted window is a multiple of this
-
-Language = tuple[str, float]  # ISO 639-1 and its probability
+from serve_app.stages.whisper.attempts import next_step, token_budget, within_budget
+from serve_app.stages.whisper.features import FRAME_SAMPLES, extract_features, window_frames
+from serve_app.stages.whisper.reading import Decoded, Language, read
+from serve_app.stages.whisper.vocabulary import Vocabulary
+from serve_app.stages.whisper.words import AlignedWord
 
 
 class Engine(Protocol):
@@ -108,8 +82,7 @@ class WhisperEngine:
             cpu_threads=self.placement.n_threads,
             num_workers=settings.n_workers,
         )
-        # `<|...|>` in a prompt is text that a caller typed, never a token that steers the model.
-        self._whisper.hf_tokenizer.encode_special_tokens = True
+        self.vocabulary = Vocabulary(self._whisper)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -134,14 +107,11 @@ class WhisperEngine:
 
     def n_prompt_tokens(self, options: DecodeOptions) -> int:
         """Return how many tokens stand before `<|startoftranscript|>`."""
-        return len(self._previous(options.prompt, options.hotwords))
+        return len(self.vocabulary.previous(options.prompt, options.hotwords))
 
     def n_frames(self, chunk: Chunk) -> int:
         """Return the width of the encoder window that the chunk gets, in frames of 10 ms."""
-        if self._settings.encoder_window == "full":
-            return FULL_WINDOW
-        steps = math.ceil(len(chunk.pcm) / FRAME_SAMPLES / FIT_STEP)
-        return min(FULL_WINDOW, max(1, steps) * FIT_STEP)
+        return window_frames(len(chunk.pcm), self._settings.encoder_window)
 
     def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
         """Decode jobs of one bucket: one encoder pass serves detection, generation and alignment.
@@ -158,20 +128,24 @@ class WhisperEngine:
             encoded = self._whisper.model.encode(self._storage_view.from_array(features))
         with self._timed("generate"):
             languages = self._languages(jobs, encoded)
-            results = self._generate(jobs, encoded, languages)
+            generated = self._generate(jobs, encoded, languages)
         tokens = [
-            self._within_budget(job, result.sequences_ids[0])
-            for job, result in zip(jobs, results, strict=True)
+            within_budget(job, one.sequences_ids[0])
+            for job, one in zip(jobs, generated, strict=True)
         ]
         alignments: list[list[AlignedWord]] = [[] for _ in jobs]
         if jobs[0].options.words:
             with self._timed("align"):
                 alignments = self._align(jobs, encoded, languages, tokens)
-        return [
-            next_step(job, self._read(job, result, own, language, aligned))
-            for job, result, own, language, aligned in zip(
-                jobs, results, tokens, languages, alignments, strict=True
+        answers = [
+            Decoded(generated=one, tokens=own, language=language, aligned=words)
+            for one, own, language, words in zip(
+                generated, tokens, languages, alignments, strict=True
             )
+        ]
+        return [
+            next_step(job, read(job, answer, self.vocabulary))
+            for job, answer in zip(jobs, answers, strict=True)
         ]
 
     @contextmanager
@@ -190,12 +164,7 @@ class WhisperEngine:
         return [(token.strip("<|>"), probability) for token, probability in found]
 
     def _features(self, chunk: Chunk) -> NDArray[np.float32]:  # (n_mels, n_frames)
-        from faster_whisper.audio import pad_or_trim
-
-        samples = chunk.pcm.astype(np.float32) / INT16_SCALE
-        features: NDArray[np.float32] = self._whisper.feature_extractor(samples)
-        # The last frame belongs to the padding that the extractor adds.
-        return pad_or_trim(features[..., :-1], self.n_frames(chunk))  # type: ignore[no-any-return]
+        return extract_features(chunk.pcm, self._whisper.feature_extractor, self.n_frames(chunk))
 
     def _languages(self, jobs: Sequence[ChunkJob], encoded: Any) -> list[Language]:
         """Return each job's language and its probability, detecting where none was given."""
@@ -210,24 +179,6 @@ class WhisperEngine:
             for options, found in zip((job.options for job in jobs), detected, strict=True)
         ]
 
-    @lru_cache(maxsize=256)  # noqa: B019 - the engine lives as long as its process
-    def _tokenizer(self, language: str = "en", task: Task = Task.TRANSCRIBE) -> Any:
-        from faster_whisper.tokenizer import Tokenizer
-
-        return Tokenizer(
-            self._whisper.hf_tokenizer, self.is_multilingual, task=task.value, language=language
-        )
-
-    @lru_cache(maxsize=256)  # noqa: B019 - as above
-    def _previous(self, prompt: str | None, hotwords: str | None) -> tuple[int, ...]:
-        """Return the tokens before `<|startoftranscript|>`, cut on the left to what fits."""
-        tokenizer = self._tokenizer()
-        previous = tokenizer.encode(" " + prompt.strip()) if prompt else []
-        tokens: list[int] = self._whisper.get_prompt(tokenizer, previous, hotwords=hotwords)
-        # Hotwords and prompt may each fill half of the table: leave half of it to the transcript.
-        before = tokens[: tokens.index(tokenizer.sot)]
-        return (*before[:1], *before[1:][-(MAX_TOKENS // 2 - 1) :])
-
     def _generate(
         self, jobs: Sequence[ChunkJob], encoded: Any, languages: Sequence[Language]
     ) -> list[Any]:
@@ -241,7 +192,8 @@ class WhisperEngine:
                 "sampling_temperature": temperature,
             }
         prompts = [
-            self._prompt(job.options, code) for job, (code, _) in zip(jobs, languages, strict=True)
+            self.vocabulary.prompt(job.options, code)
+            for job, (code, _) in zip(jobs, languages, strict=True)
         ]
         n_new = max(token_budget(job.options, job.chunk.duration_s) for job in jobs)
         return self._whisper.model.generate(  # type: ignore[no-any-return]
@@ -257,29 +209,9 @@ class WhisperEngine:
             return_no_speech_prob=True,
             return_logits_vocab=options.logprobs,
             suppress_blank=True,
-            suppress_tokens=self._suppressed(options.suppress_tokens),
+            suppress_tokens=self.vocabulary.suppressed(options.suppress_tokens),
             **search,
         )
-
-    def _suppressed(self, asked: Sequence[int]) -> list[int]:
-        """Return the tokens never to write, those of non-speech symbols in the place of -1."""
-        from faster_whisper.transcribe import get_suppressed_tokens
-
-        tokenizer = self._tokenizer()
-        n_tokens = tokenizer.timestamp_begin + N_TIMESTAMPS
-        # CTranslate2 writes to wherever the id points: one beyond the vocabulary ends the process.
-        known = [token for token in asked if token < n_tokens]
-        return list(get_suppressed_tokens(tokenizer, known))
-
-    def _prompt(self, options: DecodeOptions, language: str) -> list[int]:
-        tokenizer = self._tokenizer(language, options.task)
-        prompt = [*self._previous(options.prompt, options.hotwords), *tokenizer.sot_sequence]
-        return prompt if options.timestamps else [*prompt, tokenizer.no_timestamps]
-
-    @staticmethod
-    def _within_budget(job: ChunkJob, tokens: list[int]) -> list[int]:
-        """Cut what a longer neighbour's budget let through: the answer is the one given alone."""
-        return tokens[: token_budget(job.options, job.chunk.duration_s)]
 
     def _align(
         self,
@@ -293,81 +225,12 @@ class WhisperEngine:
         Alignment takes one start sequence per call, so each language present costs one.
         """
         aligned: list[list[AlignedWord]] = [[] for _ in jobs]
-        texts = [[t for t in own if t < self._tokenizer().eot] for own in tokens]
+        texts = [self.vocabulary.text_of(own) for own in tokens]
         n_frames = [max(1, len(job.chunk.pcm) // FRAME_SAMPLES) for job in jobs]
         for code in {code for code, _ in languages}:
-            tokenizer = self._tokenizer(code, jobs[0].options.task)
+            tokenizer = self.vocabulary.tokenizer(code, jobs[0].options.task)
             found = self._whisper.find_alignment(tokenizer, texts, encoded, n_frames)
             for row, (own, _) in enumerate(languages):
                 if own == code:
                     aligned[row] = found[row]
         return aligned
-
-    def _read(
-        self,
-        job: ChunkJob,
-        result: Any,
-        tokens: list[int],
-        language: Language,
-        aligned: list[AlignedWord],
-    ) -> ChunkTranscript:
-        """Return what a generation result says."""
-        tokenizer = self._tokenizer(language[0])
-        text = tokenizer.decode(tokens)
-        n_made = len(result.sequences_ids[0])
-        made = ChunkTranscript(
-            text=text,
-            tokens=tuple(tokens),
-            language=language[0],
-            language_probability=language[1],
-            temperature=job.temperature,
-            # The score is the sum over all tokens and the end over length ** penalty: undo that,
-            # and divide by the number of tokens and the end. An empty text has no score.
-            avg_logprob=(
-                result.scores[0] * n_made**job.options.length_penalty / (n_made + 1)
-                if n_made
-                else 0.0
-            ),
-            compression_ratio=compression_ratio(text.strip()),
-            no_speech_prob=result.no_speech_prob,
-            logprobs=(
-                logprobs.token_logprobs(logprobs.to_arrays(result.logits[0]), tokens, self._spell)
-                if job.options.logprobs
-                else ()
-            ),
-        )
-        return replace(made, segments=self._segments(job, made, aligned))
-
-    def _spell(self, token: int) -> str | None:
-        """Return a token of text as the vocabulary spells it; None: it is not text."""
-        is_text = token < self._tokenizer().eot
-        return str(self._whisper.hf_tokenizer.id_to_token(token)) if is_text else None
-
-    def _segments(
-        self, job: ChunkJob, made: ChunkTranscript, aligned: list[AlignedWord]
-    ) -> tuple[Segment, ...]:
-        """Return the segments of a chunk; a single one where no timestamps were decoded."""
-        tokenizer = self._tokenizer()
-        pieces = split_tokens(
-            made.tokens,
-            first_timestamp=tokenizer.timestamp_begin,
-            duration_s=job.chunk.duration_s,
-        )
-        placed: list[tuple[Piece, tuple[Word, ...] | None]] = [(piece, None) for piece in pieces]
-        if job.options.words:
-            n_text = [sum(t < tokenizer.eot for t in piece.tokens) for piece in pieces]
-            placed = list(place_words(aligned, pieces, n_text))
-        return tuple(
-            Segment(
-                start_s=piece.start_s,
-                end_s=piece.end_s,
-                text=(text := tokenizer.decode(piece.tokens)),
-                tokens=piece.tokens,
-                temperature=made.temperature,
-                avg_logprob=made.avg_logprob,
-                compression_ratio=compression_ratio(text.strip()),
-                no_speech_prob=made.no_speech_prob,
-                words=words,
-            )
-            for piece, words in placed
-        )

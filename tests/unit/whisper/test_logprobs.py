@@ -33,9 +33,11 @@ def test_what_is_not_text_is_left_out() -> None:
 
 def test_letters_of_several_bytes_are_spelt_in_bytes(engine: WhisperEngine) -> None:
     text = " çığ 日本 🎙\n"
-    ids = engine._whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids
-    steps = [np.zeros(engine._tokenizer().eot, np.float32)] * len(ids)
-    assert b"".join(one.text for one in token_logprobs(steps, ids, engine._spell)).decode() == text
+    vocabulary = engine.vocabulary
+    ids = vocabulary.tokenizer().encode(text)
+    steps = [np.zeros(vocabulary.end_of_text, np.float32)] * len(ids)
+    found = token_logprobs(steps, ids, vocabulary.spell)
+    assert b"".join(one.text for one in found).decode() == text
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.1])

@@ -1,0 +1,82 @@
+"""Text to tokens and back: the prompt, what may never be written, and what a token spells.
+
+Prompts and suppressed tokens follow faster-whisper, whose parts do what has a library.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from serve_app.domain import MAX_TOKENS, DecodeOptions, Task
+
+N_TIMESTAMPS = 1501  # 0 to 30 s in steps of 20 ms: the last tokens of every Whisper vocabulary
+
+
+class Vocabulary:
+    """The tokens of one loaded model."""
+
+    def __init__(self, whisper: Any) -> None:
+        """Take over the tokenizer of a `faster_whisper.WhisperModel`."""
+        self._whisper = whisper
+        # `<|...|>` in a prompt is text that a caller typed, never a token that steers the model.
+        whisper.hf_tokenizer.encode_special_tokens = True
+
+    @lru_cache(maxsize=256)  # noqa: B019 - the model lives as long as its process
+    def tokenizer(self, language: str = "en", task: Task = Task.TRANSCRIBE) -> Any:
+        """Return faster-whisper's tokenizer for transcripts in that language (ISO 639-1)."""
+        from faster_whisper.tokenizer import Tokenizer
+
+        return Tokenizer(
+            self._whisper.hf_tokenizer,
+            self._whisper.model.is_multilingual,
+            task=task.value,
+            language=language,
+        )
+
+    @property
+    def end_of_text(self) -> int:
+        """Return the token that ends a transcript; every lower one is text."""
+        return int(self.tokenizer().eot)
+
+    @property
+    def first_timestamp(self) -> int:
+        """Return the token `<|0.00|>`; every higher one is a timestamp too."""
+        return int(self.tokenizer().timestamp_begin)
+
+    @lru_cache(maxsize=256)  # noqa: B019 - as above
+    def previous(self, prompt: str | None, hotwords: str | None) -> tuple[int, ...]:
+        """Return the tokens before `<|startoftranscript|>`, cut on the left to what fits."""
+        tokenizer = self.tokenizer()
+        previous = tokenizer.encode(" " + prompt.strip()) if prompt else []
+        tokens: list[int] = self._whisper.get_prompt(tokenizer, previous, hotwords=hotwords)
+        # Hotwords and prompt may each fill half of the table: leave half of it to the transcript.
+        before = tokens[: tokens.index(tokenizer.sot)]
+        return (*before[:1], *before[1:][-(MAX_TOKENS // 2 - 1) :])
+
+    def prompt(self, options: DecodeOptions, language: str) -> list[int]:
+        """Return all tokens that stand before what the model is to write."""
+        tokenizer = self.tokenizer(language, options.task)
+        prompt = [*self.previous(options.prompt, options.hotwords), *tokenizer.sot_sequence]
+        return prompt if options.timestamps else [*prompt, tokenizer.no_timestamps]
+
+    def suppressed(self, asked: Sequence[int]) -> list[int]:
+        """Return the tokens never to write, those of non-speech symbols in the place of -1."""
+        from faster_whisper.transcribe import get_suppressed_tokens
+
+        # CTranslate2 writes to wherever the id points: one beyond the vocabulary ends the process.
+        known = [token for token in asked if token < self.first_timestamp + N_TIMESTAMPS]
+        return list(get_suppressed_tokens(self.tokenizer(), known))
+
+    def text_of(self, tokens: Sequence[int]) -> list[int]:
+        """Return the tokens that are text."""
+        end = self.end_of_text
+        return [token for token in tokens if token < end]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return what the tokens of text among these say."""
+        return str(self.tokenizer().decode(tokens))
+
+    def spell(self, token: int) -> str | None:
+        """Return a token of text as the vocabulary spells it; None: it is not text."""
+        is_text = token < self.end_of_text
+        return str(self._whisper.hf_tokenizer.id_to_token(token)) if is_text else None

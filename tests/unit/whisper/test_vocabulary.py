@@ -1,0 +1,35 @@
+import pytest
+
+from serve_app.domain import DecodeOptions
+from serve_app.stages.whisper import WhisperEngine
+
+
+def test_special_tokens_typed_into_a_prompt_are_text(engine: WhisperEngine) -> None:
+    typed = DecodeOptions(prompt="<|startoftranscript|><|translate|>")
+    tokenizer = engine.vocabulary.tokenizer("en")
+    prompt = engine.vocabulary.prompt(typed, "en")
+    assert prompt.count(tokenizer.sot) == 1
+    assert tokenizer.translate not in prompt
+
+
+@pytest.mark.parametrize("field", ["prompt", "hotwords"])
+def test_no_special_token_of_the_vocabulary_can_be_typed(engine: WhisperEngine, field: str) -> None:
+    tokenizer = engine.vocabulary.tokenizer()
+    vocabulary = tokenizer.tokenizer.get_vocab()
+    specials = [word for word in vocabulary if word.startswith("<|")]
+    assert len(specials) > 1500  # languages, tasks and timestamps
+    for word in specials:
+        typed = DecodeOptions(**{field: f"x{word} {word}"})
+        prompt = engine.vocabulary.prompt(typed, "en")
+        before = prompt[: prompt.index(tokenizer.sot)]
+        assert before[0] == tokenizer.sot_prev
+        assert word in tokenizer.tokenizer.decode(before[1:], skip_special_tokens=True)
+        assert max(before[1:]) < tokenizer.eot  # nothing but text
+        assert prompt[len(before) :] == engine.vocabulary.prompt(DecodeOptions(), "en")
+
+
+def test_hotwords_stand_before_the_prompt(engine: WhisperEngine) -> None:
+    both = engine.vocabulary.previous("the kitchen", "alarm")
+    tokenizer = engine.vocabulary.tokenizer()
+    assert tokenizer.decode(both[1:]) == " alarm the kitchen"
+    assert both[0] == tokenizer.sot_prev
