@@ -4,30 +4,26 @@ import asyncio
 import logging
 import os
 import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager, aclosing
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serve_app import api, channels, detection, models, pipeline, visits
-from serve_app.admission import ChunkBudget
-from serve_app.deployments.calls import call, put_file, time_limit
+from serve_app import api, detection, models, visits
+from serve_app.deployments.calls import put_file, time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.diarizer import SpeakerFinder
 from serve_app.deployments.exporters import fetch_pages
 from serve_app.deployments.meters import IngressMeters
+from serve_app.deployments.preprocessor import FileReader
+from serve_app.deployments.runs import Runs
+from serve_app.deployments.transcriber import ChunkTranscriber
 from serve_app.domain import (
     ANY_SPEAKERS,
     Audio,
-    Chunk,
-    ChunkJob,
-    ChunkTranscript,
-    DecodeCursor,
-    DecodeOptions,
     DetectedLanguage,
     Diarization,
     ModelCard,
@@ -39,11 +35,9 @@ from serve_app.domain import (
     TranscriptionRequest,
 )
 from serve_app.errors import TranscriptionError
-from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.load_watch import LoadWatch
-from serve_app.removals import Removals
 from serve_app.retries import Retries
-from serve_app.settings import AppSettings, ModelSettings
+from serve_app.settings import AppSettings
 
 logger = logging.getLogger("ray.serve")
 
@@ -64,22 +58,16 @@ class Ingress:
         diarizer: DeploymentHandle[Any] | None = None,
     ) -> None:
         self._settings = settings
-        self._preprocessor = preprocessor
-        self._transcribers = transcribers
         self._meters = IngressMeters()
+        self._load = LoadWatch(self._meters.record_load)
+        retries = Retries(settings.retry, self._meters.record_retry)
+        self._catalog = Catalog(settings.models, transcribers, retries)
+        self._files = FileReader(preprocessor, settings, retries)
+        self._chunks = ChunkTranscriber(transcribers, self._catalog, retries)
+        self._runs = Runs(settings, self._files, self._chunks, self._catalog, self._load)
         self._speakers = SpeakerFinder(diarizer, settings, self._meters.record_retry)
-        self._retries = Retries(settings.retry, self._meters.record_retry)
-        self._catalog = Catalog(settings.models, transcribers, self._retries)
-        self._removals = Removals(self._catalog.present)
-        self._budgets = {
-            model.name: ChunkBudget(
-                n_chunks=model.max_queued_chunks, max_per_request=settings.max_chunks_in_flight
-            )
-            for model in settings.models
-        }
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
-        self._load = LoadWatch(self._meters.record_load)
         self._watching = asyncio.ensure_future(self._load.watch())
 
     def __serve_build_asgi_app__(self) -> Starlette:
@@ -125,12 +113,11 @@ class Ingress:
         with self._attended("transcribe") as visit:
             model = models.find_model(request.model, self._settings.models)
             visit.model = model.name
-            with self._budgets[model.name].admit():
+            with self._runs.admit(model.name):
                 data = await put_file(audio, self._settings.api)
-                run = self._transcribe_channels if request.multichannel else self._transcribe_file
                 async with (
                     self._speakers.search(data, request) as search,
-                    aclosing(search.beside(run(data, request, model))) as events,
+                    aclosing(search.beside(self._runs.transcribe(data, request, model))) as events,
                 ):
                     async for made in events:
                         if isinstance(made, Transcript):
@@ -164,25 +151,10 @@ class Ingress:
         Raises:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
-        lengths = self._settings.audio
-
-        async def pull(cursor: DecodeCursor | None) -> detection.SpeechSlice:
-            options = detection.SpeechOptions(
-                max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s,
-                request=request,
-                limits=lengths.limits,
-            )
-            found: detection.SpeechSlice = await self._retries.run_on_upload(
-                lambda is_suspect: call(
-                    self._preprocessor.find_speech, data, cursor, options, is_suspect
-                )
-            )
-            return found
-
         with self._attended("detect_speech"):
             data = await put_file(audio, self._settings.api)
             async with time_limit(self._settings.request_timeout_s):
-                return await detection.collect_speech(pull, request)
+                return await self._files.find_speech(data, request)
 
     async def detect_language(self, audio: Audio, model: str | None = None) -> DetectedLanguage:
         """Return in which language a file is, by its first chunk with speech.
@@ -198,18 +170,13 @@ class Ingress:
             declared = models.find_model(model, self._settings.models)
             visit.model = declared.name
             data = await put_file(audio, self._settings.api)
-            prepare = self._preparer(data, declared, DEFAULT_REQUEST)
-            transcriber = self._transcribers[declared.name]
+            prepare = self._files.preparer(data, declared, DEFAULT_REQUEST)
             async with time_limit(self._settings.request_timeout_s):
                 await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
                 chunk = await detection.first_chunk(prepare)
                 if chunk is None:
                     return DetectedLanguage(probabilities=())
-                async with self._removals.guard(declared.name):
-                    found: DetectedLanguage = await self._retries.run(
-                        lambda: call(transcriber.detect_language, chunk)
-                    )
-            return found
+                return await self._chunks.detect_language(declared.name, chunk)
 
     async def list_models(self) -> list[ModelCard]:
         """Return the declared models and whether each can answer now.
@@ -265,96 +232,3 @@ class Ingress:
     def _attended(self, method: str) -> AbstractContextManager[visits.Visit]:
         """Give the visit under way over HTTP, or count a Python caller's."""
         return visits.attended(f"handle:{method}", self._meters.record_visit)
-
-    async def _transcribe_file(
-        self, data: Any, request: TranscriptionRequest, model: ModelSettings
-    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
-        """Yield what each chunk adds, and last the whole transcript, without speakers."""
-        made: list[tuple[Chunk, ChunkTranscript]] = []
-        text = ""
-        run = await self._start(data, request, model)
-        async with self._load.chunks(run) as chunks:
-            async for pair in chunks:
-                made.append(pair)
-                so_far = pipeline.join_texts([transcript for _, transcript in made])
-                yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
-                text = so_far
-        yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
-
-    async def _transcribe_channels(
-        self, data: Any, request: TranscriptionRequest, model: ModelSettings
-    ) -> AsyncGenerator[TranscriptDelta | Transcript]:
-        """Yield, once all channels are transcribed, what each segment adds, and the transcript."""
-        async with time_limit(self._settings.request_timeout_s):
-            n_channels: int = await self._retries.run_on_upload(
-                lambda is_suspect: call(self._preprocessor.count_channels, data, is_suspect)
-            )
-        selected = channels.select_channels(n_channels)
-        # Each channel costs as much as a request, and one place is held already.
-        with self._budgets[model.name].admit(len(selected) - 1):
-            runs = [await self._start(data, request, model, channel) for channel in selected]
-            async with AsyncExitStack() as stack:
-                watched = [await stack.enter_async_context(self._load.chunks(run)) for run in runs]
-                made = await channels.collect_all(watched)
-        transcripts = [
-            pipeline.finish(pairs, request, duration_s=run.duration_s, model=model.name)
-            for run, pairs in zip(runs, made, strict=True)
-        ]
-        for event in channels.join_channels(transcripts):
-            yield event
-
-    async def _start(
-        self,
-        data: Any,
-        request: TranscriptionRequest,
-        model: ModelSettings,
-        channel: int | None = None,
-    ) -> FileTranscription:
-        known = await self._catalog.info(model.name, self._settings.cold_start_wait_s)
-        options = pipeline.decode_options(request, model, known)
-        prepare = self._preparer(data, model, request, channel)
-        transcriber = self._transcribers[model.name]
-        request_id = uuid.uuid4().hex
-
-        async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
-            job = ChunkJob(chunk=chunk, options=options, request_id=request_id)
-            async with self._removals.guard(model.name):
-                made: ChunkTranscript = await self._retries.run(
-                    lambda: call(transcriber.transcribe_chunk, job)
-                )
-            self._catalog.heard(model.name)
-            return made
-
-        return FileTranscription(
-            prepare,
-            transcribe,
-            options,
-            limits=RunLimits(
-                max_in_flight=self._budgets[model.name].share,
-                timeout_s=self._settings.request_timeout_s,
-            ),
-            one_language=not request.multilingual,
-        )
-
-    def _preparer(
-        self,
-        data: Any,
-        model: ModelSettings,
-        request: TranscriptionRequest,
-        channel: int | None = None,
-    ) -> Callable[[DecodeCursor | None], Awaitable[pipeline.Prepared]]:
-        """Return what cuts the chunks of one slice of a file, or of one channel of it."""
-        start = None if channel is None else DecodeCursor(channel=channel)
-
-        async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
-            options = pipeline.prepare_options(
-                self._settings, model, request, is_first=cursor is None
-            )
-            prepared: pipeline.Prepared = await self._retries.run_on_upload(
-                lambda is_suspect: call(
-                    self._preprocessor.prepare, data, cursor or start, options, is_suspect
-                )
-            )
-            return prepared
-
-        return prepare

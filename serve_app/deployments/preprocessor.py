@@ -1,22 +1,23 @@
-"""The CPU deployment: bytes to chunks, or to spans of speech."""
+"""The CPU deployment, bytes to chunks or to spans of speech, and how the Ingress calls it."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from serve_app import channels, detection, metrics, models, pipeline
-from serve_app.deployments.calls import returns_errors, timed
+from serve_app.deployments.calls import call, returns_errors, timed
 from serve_app.deployments.meters import Meters
 from serve_app.detection import SpeechOptions, SpeechSlice
-from serve_app.domain import DecodeCursor, TranscriptionRequest
-from serve_app.retries import OneSuspect
-from serve_app.settings import AppSettings, AudioSettings
+from serve_app.domain import DecodeCursor, Span, SpeechRequest, TranscriptionRequest
+from serve_app.retries import OneSuspect, Retries
+from serve_app.settings import AppSettings, AudioSettings, ModelSettings
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector
 from serve_app.watch import RunningWork
@@ -113,3 +114,65 @@ class AudioPreprocessor:
         )
         sample = models.asset("sample/sample.flac").read_bytes()
         pipeline.prepare(sample, None, options, self._detector)
+
+
+class FileReader:
+    """The app's AudioPreprocessor as the Ingress calls it, about files of the object store.
+
+    Its methods raise InvalidAudioError (or one of its kinds) where a file is not audio that can be
+    decoded, and ServiceUnavailableError where no replica answers.
+    """
+
+    def __init__(
+        self, preprocessor: DeploymentHandle[Any], settings: AppSettings, retries: Retries
+    ) -> None:
+        self._preprocessor = preprocessor
+        self._settings = settings
+        self._retries = retries
+
+    def preparer(
+        self,
+        data: Any,
+        model: ModelSettings,
+        request: TranscriptionRequest,
+        channel: int | None = None,
+    ) -> Callable[[DecodeCursor | None], Awaitable[pipeline.Prepared]]:
+        """Return what cuts the chunks of one slice of a file, or of one channel of it."""
+        start = None if channel is None else DecodeCursor(channel=channel)
+
+        async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
+            options = pipeline.prepare_options(
+                self._settings, model, request, is_first=cursor is None
+            )
+            prepared: pipeline.Prepared = await self._ask(
+                self._preprocessor.prepare, data, cursor or start, options
+            )
+            return prepared
+
+        return prepare
+
+    async def find_speech(self, data: Any, request: SpeechRequest) -> tuple[Span, ...]:
+        """Return the spans of speech in a file, in order."""
+        lengths = self._settings.audio
+
+        async def pull(cursor: DecodeCursor | None) -> SpeechSlice:
+            options = SpeechOptions(
+                max_slice_s=lengths.slice_s if cursor else lengths.first_slice_s,
+                request=request,
+                limits=lengths.limits,
+            )
+            found: SpeechSlice = await self._ask(
+                self._preprocessor.find_speech, data, cursor, options
+            )
+            return found
+
+        return await detection.collect_speech(pull, request)
+
+    async def count_channels(self, data: Any) -> int:
+        """Return how many channels a file's audio has."""
+        n_channels: int = await self._ask(self._preprocessor.count_channels, data)
+        return n_channels
+
+    async def _ask(self, method: Any, *args: object) -> Any:
+        """Call a method for a file that may be deadly for its replica."""
+        return await self._retries.run_on_upload(lambda is_suspect: call(method, *args, is_suspect))

@@ -1,19 +1,27 @@
-"""The GPU deployment: chunks to their transcripts, in batches across requests."""
+"""The GPU deployment, and how the Ingress calls it.
+
+Chunks in, their transcripts out, in batches across requests.
+"""
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import ray
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from serve_app import metrics, models, pipeline
-from serve_app.deployments.calls import returns_errors, timed
+from serve_app.deployments.calls import call, returns_errors, timed
+from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.meters import SAMPLE_S, TranscriberMeters, every
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.errors import ReplicaLostError
+from serve_app.removals import Removals
+from serve_app.retries import Retries
 from serve_app.scheduler import Gate, GateStats
 from serve_app.settings import BatchLimits, ModelSettings, TranscriberUserConfig
 from serve_app.stages.batching import Bucket, bucket_of
@@ -170,6 +178,44 @@ class WhisperTranscriber:
             *(self._model.name, directory, engine.placement, took_s),
         )
         return engine
+
+
+class ChunkTranscriber:
+    """The app's WhisperTranscribers as the Ingress calls them.
+
+    Its methods raise a TranscriptionError: what the model's replica raised, or
+    ServiceUnavailableError where none answers or a new config takes the model away.
+    """
+
+    def __init__(
+        self,
+        transcribers: Mapping[str, DeploymentHandle[Any]],  # by model name
+        catalog: Catalog,
+        retries: Retries,
+    ) -> None:
+        self._transcribers = transcribers
+        self._catalog = catalog
+        self._retries = retries
+        self._removals = Removals(catalog.present)
+
+    async def transcribe(self, model: str, job: ChunkJob) -> ChunkTranscript:
+        """Return what a model makes of a chunk."""
+        transcriber = self._transcribers[model]
+        async with self._removals.guard(model):
+            made: ChunkTranscript = await self._retries.run(
+                lambda: call(transcriber.transcribe_chunk, job)
+            )
+        self._catalog.heard(model)
+        return made
+
+    async def detect_language(self, model: str, chunk: Chunk) -> DetectedLanguage:
+        """Return in which language a chunk is, by that model."""
+        transcriber = self._transcribers[model]
+        async with self._removals.guard(model):
+            found: DetectedLanguage = await self._retries.run(
+                lambda: call(transcriber.detect_language, chunk)
+            )
+        return found
 
 
 def _max_ongoing_requests() -> int:
