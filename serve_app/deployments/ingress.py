@@ -59,16 +59,16 @@ class Ingress:
     ) -> None:
         self._settings = settings
         self._meters = IngressMeters()
-        self._load = LoadWatch(self._meters.record_load)
+        load = LoadWatch(self._meters.record_load)
         retries = Retries(settings.retry, self._meters.record_retry)
         self._catalog = Catalog(settings.models, transcribers, retries)
         self._files = FileReader(preprocessor, settings, retries)
         self._chunks = ChunkTranscriber(transcribers, self._catalog, retries)
-        self._runs = Runs(settings, self._files, self._chunks, self._catalog, self._load)
+        self._runs = Runs(settings, self._files, self._chunks, self._catalog, load)
         self._speakers = SpeakerFinder(diarizer, settings, self._meters.record_retry)
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
-        self._watching = asyncio.ensure_future(self._load.watch())
+        self._watching = asyncio.ensure_future(load.watch())
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""
