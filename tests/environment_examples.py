@@ -71,7 +71,7 @@ EXAMPLES = (
     Example("WHISPER__MODEL_TTL", "-1", "all", DISTIL_TO_ZERO_S, NEVER_S),
     Example("WHISPER__MODEL_TTL", "9", "demo", f"{DEMO}.autoscaling_config.min_replicas", 0),
     Example("WHISPER__PRELOAD_MODEL", "true", "all", f"{DISTIL_SCALING}.initial_replicas", 1),
-    Example("WHISPER__PRELOAD_MODEL", "false", "turbo", f"{SCALING}.initial_replicas", 0),
+    Example("WHISPER__PRELOAD_MODEL", "false", "turbo", f"{SCALING}.min_replicas", 0),
     Example("WHISPER__PRELOAD_MODEL", "false", "turbo", TO_ZERO_S, NEVER_S),
     Example("LOG_LEVEL", "debug", "turbo", "logging_config.log_level", "DEBUG"),
     Example("API_KEY", "s3cret", "turbo", "args.api.keys_env", "API_KEY"),

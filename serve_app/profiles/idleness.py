@@ -32,10 +32,12 @@ def preload(at_start: bool, config: Config) -> Config:
     """Return the overlay that loads every model at the start, or at its first request."""
 
     def change(scaling: Config) -> Config:
+        # Only where needed: Serve goes back to initial_replicas whenever the config changes.
         if at_start:
-            # Only where needed: Serve goes back to this number whenever the config changes.
             return {} if _n_at_start(scaling) else {"initial_replicas": 1}
-        lazy = {"min_replicas": 0, "initial_replicas": 0}
+        lazy: Config = {"min_replicas": 0}
+        if scaling.get("initial_replicas") is not None:
+            lazy["initial_replicas"] = None  # Serve starts with min_replicas
         if scaling["min_replicas"]:  # it was never to be unloaded
             lazy["downscale_to_zero_delay_s"] = NEVER_S
         return lazy

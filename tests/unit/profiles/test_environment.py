@@ -113,7 +113,14 @@ def test_preloading_changes_nothing_for_a_model_that_always_has_a_replica() -> N
 def test_an_idle_time_is_kept_where_models_are_not_loaded_at_the_start() -> None:
     config = rendered("turbo", WHISPER__MODEL_TTL="60", WHISPER__PRELOAD_MODEL="false").config
     scaling = look_up(config, f"{TURBO}.autoscaling_config")
-    assert (scaling["initial_replicas"], scaling["downscale_to_zero_delay_s"]) == (0, 60)
+    assert (scaling["min_replicas"], scaling["downscale_to_zero_delay_s"]) == (0, 60)
+    # Not even 0: Serve would end all replicas whenever a config changes.
+    assert scaling["initial_replicas"] is None
+
+
+def test_models_that_wait_for_a_request_do_not_go_back_to_zero_when_a_config_changes() -> None:
+    config = rendered("turbo", WHISPER__PRELOAD_MODEL="false").config
+    assert "initial_replicas" not in look_up(config, f"{TURBO}.autoscaling_config")
 
 
 def test_a_gpus_index_is_told_to_ray_among_the_visible_ones() -> None:
