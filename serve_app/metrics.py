@@ -36,11 +36,11 @@ class Metric:
         return f"{PREFIX}{self.name}{suffix}"
 
 
-# Values of the label `stage`: whose work, or which queue.
+# Values of the label `stage`: whose work, or which queue. A batch's own are named by the engine:
+# features, encode, generate, align.
 DECODE, VAD = "decode", "vad"  # AudioPreprocessor, per slice of a file
 QUEUE = "queue"  # a chunk's wait at the gate
 DIARIZE = "diarize"  # SpeakerDiarizer, per file
-FEATURES, ENCODE, GENERATE, ALIGN = "features", "encode", "generate", "align"  # per batch
 
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 # Each bound is about twice the one before. Ray's agent rebuilds a histogram's sum from the middles

@@ -1,6 +1,6 @@
 """The two pages about the API itself, both made from the endpoints: a schema and one to read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from serve_app.api.endpoint import Answer, Endpoint
 from serve_app.api.openapi import describe, possible_errors, shown_path
-from serve_app.errors import TranscriptionError
+from serve_app.errors import all_errors
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>serve_app</title><style>
@@ -74,15 +74,6 @@ def render_page(endpoints: Sequence[Endpoint], *, root: str) -> str:
         routes="\n".join(_section(endpoint) for endpoint in endpoints),
         errors=_table(("Status", "Code", "When"), errors),
     )
-
-
-def all_errors(
-    kind: type[TranscriptionError] = TranscriptionError,
-) -> Iterator[type[TranscriptionError]]:
-    """Yield an error and all that are below it in the tree."""
-    yield kind
-    for below in kind.__subclasses__():
-        yield from all_errors(below)
 
 
 def _section(endpoint: Endpoint) -> str:

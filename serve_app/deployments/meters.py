@@ -7,8 +7,8 @@ from typing import Any
 from ray.serve import metrics as ray_metrics
 
 from serve_app import metrics
-from serve_app.api.docs import all_errors
 from serve_app.bottleneck import Load, Place
+from serve_app.errors import all_errors
 from serve_app.metrics import Kind, Metric
 from serve_app.scheduler import Gate, HandedOver
 from serve_app.visits import Visit

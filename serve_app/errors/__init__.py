@@ -45,9 +45,7 @@ from serve_app.errors.audio import (
     UnprocessableAudioError,
     UnreadableFileError,
 )
-from serve_app.errors.base import (
-    TranscriptionError,
-)
+from serve_app.errors.base import TranscriptionError, all_errors
 from serve_app.errors.requests import (
     AuthenticationError,
     FileTooLargeError,
@@ -100,4 +98,5 @@ __all__ = [
     "UnprocessableAudioError",
     "UnreadableFileError",
     "UploadTimeoutError",
+    "all_errors",
 ]

@@ -1,5 +1,6 @@
 """The root of the tree: what every error has."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -31,3 +32,12 @@ class TranscriptionError(Exception):
 
     def __str__(self) -> str:
         return "The server had an error while processing the request."
+
+
+def all_errors(
+    kind: type[TranscriptionError] = TranscriptionError,
+) -> Iterator[type[TranscriptionError]]:
+    """Yield an error and all that are below it in the tree."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from all_errors(below)

@@ -7,9 +7,9 @@ from starlette.testclient import TestClient
 
 from serve_app.api import Keys, create_app
 from serve_app.api.detection import LANGUAGE_FIELDS, SPEECH_FIELDS
-from serve_app.api.docs import all_errors
 from serve_app.api.fields import FIELDS
 from serve_app.api.keys import Role
+from serve_app.errors import all_errors
 from tests.fakes import FakeService
 
 
