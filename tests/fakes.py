@@ -15,6 +15,7 @@ from serve_app.domain import (
     Diarization,
     ModelCard,
     ModelState,
+    Segment,
     Span,
     SpeakerOptions,
     SpeechRequest,
@@ -41,6 +42,14 @@ def transcript(text: str = "", **fields: object) -> ChunkTranscript:
         no_speech_prob=0.01,
     )
     return ChunkTranscript(**{**good, **fields})  # type: ignore[arg-type]
+
+
+def segment(text: str, start_s: float, end_s: float, **fields: object) -> Segment:
+    """A segment whose tokens and scores do not matter."""
+    plain = dict(
+        tokens=(1,), temperature=0.0, avg_logprob=-0.1, compression_ratio=1.0, no_speech_prob=0.0
+    )
+    return Segment(text=text, start_s=start_s, end_s=end_s, **{**plain, **fields})  # type: ignore[arg-type]
 
 
 def job(value: int = 0, *, owner: str = "a", options: DecodeOptions | None = None) -> ChunkJob:

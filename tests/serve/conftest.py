@@ -1,7 +1,6 @@
 """One real Ray and one real graph for the whole run, on 127.0.0.1."""
 
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.scheduler import GateStats
 from serve_app.settings import AppSettings
 from tests.clips import Pcm, encode
+from tests.servers import free_port
 
 TIMEOUT_S = 120
 
@@ -47,12 +47,6 @@ class Graph:
         transcriber = serve.get_deployment_handle("WhisperTranscriber-demo", "whisper")
         stats: GateStats = transcriber.gate_stats.remote().result(timeout_s=TIMEOUT_S)
         return stats
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def deploy(application: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from serve_app.settings import AppSettings
 from serve_app.stages.assemble import NO_SPEECH
 from tests.clips import DATA, clip, digits, encode, noise, references, silence, speech
 from tests.serve.conftest import Graph
+from tests.servers import wait_until
 
 
 def error_of(answer: requests.Response) -> tuple[int, str, str | None]:
@@ -124,20 +125,13 @@ requests.post({graph.url!r} + "/v1/audio/transcriptions", files={{"file": data}}
     assert client.stdin is not None
     client.stdin.write(data)
     client.stdin.close()
-    _wait(lambda: graph.gate_stats().n_batches > before.n_batches)
+    wait_until(lambda: graph.gate_stats().n_batches > before.n_batches)
     client.kill()
-    _wait(lambda: (s := graph.gate_stats()).n_running == 0 and s.n_waiting == 0)
+    wait_until(lambda: (s := graph.gate_stats()).n_running == 0 and s.n_waiting == 0)
     ended = graph.gate_stats()
     time.sleep(2)
     assert graph.gate_stats() == ended
     assert ended.n_jobs - before.n_jobs < 900 / 5  # of the file's chunks of at most 5 s
-
-
-def _wait(condition: "object", limit_s: float = 30.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.05)
 
 
 def test_a_python_caller_gets_the_same_text_as_http(graph: Graph) -> None:
@@ -182,7 +176,7 @@ def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str
     broken = serve.RunTarget(app(settings), name="broken", route_prefix="/broken")
     serve.run_many([broken], wait_for_applications_running=False)
     try:
-        _wait(lambda: requests.get(f"{graph.url}/broken/health", timeout=10).ok)
+        wait_until(lambda: requests.get(f"{graph.url}/broken/health", timeout=10).ok)
         answer = requests.get(f"{graph.url}/broken/ready", timeout=30)
         assert answer.status_code == 503
         waiting = answer.json()["waiting_for"]

@@ -27,8 +27,8 @@ from serve_app.profiles import Choices, overlay_names, profile_names, render
 from serve_app.profiles.placement import ACCELERATORS
 from tests.clips import DATA, references
 from tests.environment_examples import EXAMPLES, Example, look_up
-from tests.serve.conftest import free_port
 from tests.serve.test_wheel import clean_environment
+from tests.servers import free_port
 
 START_LIMIT_S = 150
 

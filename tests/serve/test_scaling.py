@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from serve_app.models import asset
 from serve_app.scheduler import GateStats
 from tests.clips import clip, encode, references
 from tests.serve.conftest import TIMEOUT_S, Graph, deploy
+from tests.servers import wait_until
 
 CLIP = encode(clip("light"))
 SAID = references()["light"]
@@ -184,13 +184,6 @@ def under_load(ask: Callable[[], str]) -> Iterator[Callable[[], None]]:
     for future in clients:
         future.result()
     assert set(texts) <= {written(FIRST), written(FIRST_V2)}
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, Word
 from serve_app.stages.assemble import NO_SPEECH, assemble, join_texts
+from tests import fakes
 from tests.fakes import transcript
 
 SPANS = (Span(start_s=10, end_s=12), Span(start_s=20, end_s=23))  # 5 s of speech
@@ -16,17 +17,8 @@ def join(*chunks: tuple[tuple[Span, ...], ChunkTranscript], duration_s: float = 
 
 
 def segment(start_s: float, end_s: float, *words: tuple[float, float]) -> Segment:
-    return Segment(
-        start_s=start_s,
-        end_s=end_s,
-        text=" a",
-        tokens=(1,),
-        temperature=0.0,
-        avg_logprob=-0.1,
-        compression_ratio=1.0,
-        no_speech_prob=0.0,
-        words=tuple(Word(text=" a", start_s=a, end_s=b, probability=1.0) for a, b in words) or None,
-    )
+    own = tuple(Word(text=" a", start_s=a, end_s=b, probability=1.0) for a, b in words)
+    return fakes.segment(" a", start_s, end_s, words=own or None)
 
 
 def test_texts_are_joined_in_order_without_adding_spaces() -> None:

@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.servers import free_port
+
 CONFIG = Path(__file__).parents[2] / "k8s/front-proxy/nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -47,12 +49,6 @@ class Front:
                 while more := line.recv(65536):
                     came += more
             return came
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def upstream(seen: list[str]) -> ASGIApp:

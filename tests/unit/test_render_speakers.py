@@ -16,23 +16,12 @@ from serve_app.domain import (
     Word,
 )
 from serve_app.stages.render import render, render_done
+from tests import fakes
 
 
 def segment(speaker: str | None, text: str, start_s: float) -> Segment:
     word = Word(text=text, start_s=start_s, end_s=start_s + 0.5, probability=0.9, speaker=speaker)
-    return Segment(
-        id=int(start_s),
-        start_s=start_s,
-        end_s=start_s + 0.5,
-        text=text,
-        tokens=(1,),
-        temperature=0.0,
-        avg_logprob=-0.1,
-        compression_ratio=1.0,
-        no_speech_prob=0.0,
-        words=(word,),
-        speaker=speaker,
-    )
+    return fakes.segment(text, start_s, word.end_s, id=int(start_s), words=(word,), speaker=speaker)
 
 
 SPOKEN = Transcript(

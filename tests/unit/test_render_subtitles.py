@@ -8,8 +8,9 @@ import pytest
 import srt
 import webvtt
 
-from serve_app.domain import ResponseFormat, Segment, Transcript, TranscriptionRequest, Word
+from serve_app.domain import ResponseFormat, Transcript, TranscriptionRequest, Word
 from serve_app.stages.render import make_cues, render, to_dict, to_srt, to_vtt
+from tests.fakes import segment
 
 # What a model could write that means something to a parser.
 PIECES = (
@@ -32,18 +33,7 @@ def transcript(seed: int) -> Transcript:
             words.append(Word(text=text, start_s=now_s, end_s=now_s + length_s, probability=0.9))
             now_s += length_s
         segments.append(
-            Segment(
-                id=i,
-                start_s=start_s,
-                end_s=now_s,
-                text="".join(texts),
-                tokens=(1,),
-                temperature=0.0,
-                avg_logprob=-0.1,
-                compression_ratio=1.0,
-                no_speech_prob=0.0,
-                words=tuple(words) if seed % 2 else None,
-            )
+            segment("".join(texts), start_s, now_s, id=i, words=tuple(words) if seed % 2 else None)
         )
         now_s += rng.choice([0.0, 0.5])
     return Transcript(text="", language="en", duration_s=now_s, model="m", segments=tuple(segments))

@@ -2,6 +2,7 @@ from itertools import accumulate, pairwise
 
 from serve_app.domain import Segment, Transcript, Turn, Word
 from serve_app.stages.turns import assign_speakers, join_channels, smooth_turns
+from tests import fakes
 
 
 def turn(speaker: str, start_s: float, end_s: float) -> Turn:
@@ -13,17 +14,10 @@ def word(text: str, start_s: float, end_s: float) -> Word:
 
 
 def segment(*words: Word, text: str = "", start_s: float = 0.0, end_s: float = 0.0) -> Segment:
-    return Segment(
-        start_s=words[0].start_s if words else start_s,
-        end_s=words[-1].end_s if words else end_s,
-        text="".join(w.text for w in words) or text,
-        tokens=(1, 2, 3),
-        temperature=0.0,
-        avg_logprob=-0.1,
-        compression_ratio=1.0,
-        no_speech_prob=0.0,
-        words=words or None,
-    )
+    if not words:
+        return fakes.segment(text, start_s, end_s)
+    text = "".join(w.text for w in words)
+    return fakes.segment(text, words[0].start_s, words[-1].end_s, tokens=(1, 2, 3), words=words)
 
 
 def said(segments: tuple[Segment, ...]) -> list[tuple[str | None, str]]:
