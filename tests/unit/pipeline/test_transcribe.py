@@ -1,0 +1,89 @@
+from collections.abc import Sequence
+
+import pytest
+
+from serve_app import pipeline
+from serve_app.domain import ChunkJob, ChunkTranscript
+from serve_app.errors import OutOfDeviceMemoryError, ReplicaLostError, TranscriptionError
+from tests.fakes import EchoEngine, job, transcript
+
+
+def test_a_batch_that_does_not_fit_the_device_is_halved_and_everybody_answered() -> None:
+    class Small(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            if len(jobs) > 2:
+                raise RuntimeError("CUDA failed with error out of memory")
+            return super().transcribe(jobs)
+
+    told: list[int] = []
+    outcomes = pipeline.transcribe_batch(Small(), [job(i) for i in range(8)], told.append)
+    assert [o.text for o in outcomes if isinstance(o, ChunkTranscript)] == [
+        str(i) for i in range(8)
+    ]
+    assert told == [8, 4, 4]
+
+
+def test_a_chunk_that_does_not_fit_alone_gets_its_own_error() -> None:
+    class Full(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            raise RuntimeError("CUDA out of memory")
+
+    [outcome] = pipeline.transcribe_batch(Full(), [job(0)])
+    assert isinstance(outcome, OutOfDeviceMemoryError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA failed with error an illegal memory access was encountered", "cuBLAS failed with 13"],
+)
+def test_a_failed_device_is_told_from_a_bad_chunk_so_that_another_replica_is_asked(
+    text: str,
+) -> None:
+    class Broken(EchoEngine):
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            raise RuntimeError(text)
+
+    outcomes = pipeline.transcribe_batch(Broken(), [job(0), job(1)])
+    assert [type(outcome) for outcome in outcomes] == [ReplicaLostError, ReplicaLostError]
+
+
+def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:
+    engine = EchoEngine(fails_on=lambda value: value == 3)
+    outcomes = pipeline.transcribe_batch(engine, [job(i) for i in range(8)])
+    assert isinstance(outcomes[3], RuntimeError)
+    rest = [o.text for o in outcomes if isinstance(o, ChunkTranscript)]
+    assert rest == ["0", "1", "2", "4", "5", "6", "7"]
+
+
+async def test_a_failed_attempt_is_submitted_again_until_it_is_accepted() -> None:
+    submitted = []
+
+    async def submit(item: ChunkJob) -> pipeline.Outcome:
+        submitted.append(item)
+        return transcript("done") if len(submitted) == 3 else job(len(submitted))
+
+    assert (await pipeline.transcribe_chunk(submit, job(0))).text == "done"
+    assert [int(j.chunk.pcm[0]) for j in submitted] == [0, 1, 2]
+
+
+async def test_an_unexpected_error_of_a_chunk_is_not_shown_to_its_caller() -> None:
+    async def submit(_: ChunkJob) -> pipeline.Outcome:
+        return ZeroDivisionError("secret")
+
+    with pytest.raises(TranscriptionError) as caught:
+        await pipeline.transcribe_chunk(submit, job(0))
+    assert "secret" not in str(caught.value)
+
+
+def test_warming_up_fails_where_the_engine_cannot_decode() -> None:
+    pipeline.warm_up(EchoEngine())
+    with pytest.raises(TranscriptionError):
+        pipeline.warm_up(EchoEngine(fails_on=lambda _: True))
+
+
+def test_a_transcript_says_how_full_its_batch_was_and_a_next_attempt_stays_as_it_is() -> None:
+    made = pipeline.with_fill(transcript("a"), 0.25)
+    assert isinstance(made, ChunkTranscript)
+    assert made.batch_fill == 0.25
+    again = job()
+    assert pipeline.with_fill(again, 0.25) is again
