@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.gate import Point, measure
+from benchmarks.fake_transcriber import Point
+from benchmarks.gate import measure
 from tests.serve.conftest import Graph
 
 BATCH_S = 0.1
