@@ -176,7 +176,7 @@ def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str
     broken = serve.RunTarget(app(settings), name="broken", route_prefix="/broken")
     serve.run_many([broken], wait_for_applications_running=False)
     try:
-        wait_until(lambda: requests.get(f"{graph.url}/broken/health", timeout=10).ok)
+        wait_until(lambda: requests.get(f"{graph.url}/broken/health", timeout=60).ok)
         answer = requests.get(f"{graph.url}/broken/ready", timeout=30)
         assert answer.status_code == 503
         waiting = answer.json()["waiting_for"]
