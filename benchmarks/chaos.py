@@ -89,10 +89,11 @@ OPTIONS = (
         multiple=True,
         help="May be given several times.",
     ),
+    click.Option(["--go-on"], is_flag=True, help="Keep the trials of a run that broke off."),
 )
 
 
-def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> None:
+def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on: bool) -> None:
     """Plant each kind of fault so many times under load; write the report.
 
     Args:
@@ -100,10 +101,14 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...]) -> No
         quick: each twice.
         times: how often each is planted.
         only: names of trials; none: all.
+        go_on: leave out the trials that the report's file has from a run that broke off.
     """
     times = 2 if quick else times
+    if go_on:
+        report.go_on()
+    done = {row["trial"] for row in report.rows}
     recorded: dict[float, list[Utterance]] = {}  # by the silence behind each clip
-    chosen = [trial for trial in TRIALS if not only or trial.name in only]
+    chosen = [t for t in TRIALS if (not only or t.name in only) and t.name not in done]
     for n, diarizes in dict.fromkeys(trial.graph for trial in chosen):
         with running_graph(*_replicated_graph(n, diarizes=diarizes)) as graph:
             for trial in (t for t in chosen if t.graph == (n, diarizes)):

@@ -21,7 +21,7 @@ from serve_app.metrics import Metric
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
-READY_LIMIT_S = 180.0
+READY_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,9 @@ def deploy(args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]]) ->
     client = _get_global_client()
     if client is None:
         raise RuntimeError("Serve does not run")
-    client.deploy_apps(schema, _blocking=True)
+    client.deploy_apps(schema)
+    # Its own wait is a minute, and importing torch on a busy machine takes longer.
+    client._wait_for_application_running(APP, timeout_s=round(READY_LIMIT_S))
 
 
 def free_port() -> int:

@@ -83,6 +83,21 @@ class Report:
         self.bars: list[Bar] = []
         self.notes: list[str] = []
 
+    def go_on(self) -> None:
+        """Keep what the file has, where the last run of today broke off; say which run that was."""
+        if not self.path.is_file():
+            return
+        earlier = json.loads(self.path.read_text())
+        if earlier["complete"]:
+            return
+        self.rows = earlier["rows"]
+        self.bars = [Bar(**{k: v for k, v in b.items() if k != "met"}) for b in earlier["bars"]]
+        self.notes = earlier["notes"]
+        self._head["earlier"] = [
+            *earlier.get("earlier", []),
+            {key: earlier[key] for key in ("began", "took_s", "command", "commit", "settings")},
+        ]
+
     def add(self, **figures: Any) -> None:
         """Add a row, print it and write the file."""
         self.rows.append(figures)

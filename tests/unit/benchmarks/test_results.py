@@ -1,0 +1,33 @@
+"""The result file of a run that broke off, and of the run that goes on with it."""
+
+import json
+from pathlib import Path
+
+from benchmarks.results import Bar, Report
+
+
+def begun(out: Path) -> Report:
+    report = Report("faults", out, {"times": 2}, command="first")
+    report.hold(Bar(name="lost", value=0, limit=0))
+    report.add(trial="one", ok=3)
+    return report
+
+
+def test_a_run_goes_on_with_what_the_one_that_broke_off_has(tmp_path: Path) -> None:
+    begun(tmp_path)
+    again = Report("faults", tmp_path, {"times": 2}, command="second")
+    again.go_on()
+    again.add(trial="two", ok=4)
+    again.finish()
+    content = json.loads(again.path.read_text())
+    assert content["complete"]
+    assert [row["trial"] for row in content["rows"]] == ["one", "two"]
+    assert [(bar["name"], bar["met"]) for bar in content["bars"]] == [("lost", True)]
+    assert [earlier["command"] for earlier in content["earlier"]] == ["first"]
+
+
+def test_nothing_is_taken_from_a_run_that_came_to_its_end(tmp_path: Path) -> None:
+    begun(tmp_path).finish()
+    again = Report("faults", tmp_path, {"times": 2})
+    again.go_on()
+    assert again.rows == []
