@@ -4,24 +4,40 @@ Every request that is let in is sure of one chunk at a time; what is left is sha
 long file gives way when others come. Runs on one event loop; knows no Ray.
 """
 
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from serve_app.errors import QueueFullError
+
+# What OpenAI's clients obey is a Retry-After of at most 60 s.
+_MIN_RETRY_S, _MAX_RETRY_S = 1.0, 60.0
+# The requests that tell how fast places come free: the last ones, if they ended lately.
+_N_ENDS, _MIN_ENDS, _LATELY_S = 32, 4, 60.0
 
 
 class ChunkBudget:
     """The chunks of one model that may wait or run at the same time."""
 
-    def __init__(self, *, n_chunks: int, max_per_request: int) -> None:
+    def __init__(
+        self,
+        *,
+        n_chunks: int,
+        max_per_request: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Make a budget.
 
         Args:
             n_chunks: of all requests together.
             max_per_request: of one request, however few there are.
+            clock: seconds.
         """
         self._n_chunks = n_chunks
         self._max_per_request = max_per_request
+        self._clock = clock
+        self._ended_s: deque[float] = deque(maxlen=_N_ENDS)
         self.n_requests = 0
 
     @contextmanager
@@ -32,16 +48,30 @@ class ChunkBudget:
             QueueFullError: there are as many requests as chunks.
         """
         if self.n_requests + n_places > self._n_chunks:
-            raise QueueFullError
+            raise self._refusal()
         self.n_requests += n_places
         try:
             yield
         finally:
             self.n_requests -= n_places
+            self._ended_s.append(self._clock())
 
     def share(self) -> int:
         """Return how many chunks each admitted request may have under way now."""
         return max(1, min(self._max_per_request, self._n_chunks // max(1, self.n_requests)))
+
+    def _refusal(self) -> QueueFullError:
+        """Return the error with the time in which the requests here will have been answered.
+
+        By the rate at which the last ones ended. Those refused meanwhile come back spread over
+        that time, by the jitter of their clients, and find places.
+        """
+        now_s = self._clock()
+        ended_s = [at_s for at_s in self._ended_s if now_s - at_s <= _LATELY_S]
+        if len(ended_s) < _MIN_ENDS:
+            return QueueFullError()
+        drained_s = self.n_requests * (now_s - ended_s[0]) / len(ended_s)
+        return QueueFullError(min(max(drained_s, _MIN_RETRY_S), _MAX_RETRY_S))
 
 
 class ByteBudget:

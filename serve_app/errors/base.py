@@ -10,7 +10,7 @@ class TranscriptionError(Exception):
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "server_error"  # the wire's `type`
     code: ClassVar[str] = "internal_error"
-    retry_after_s: ClassVar[float | None] = None  # None: the same request would fail again
+    retry_after_s: float | None = None  # None: the same request would fail again
 
     @property
     def param(self) -> str | None:

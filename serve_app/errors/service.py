@@ -18,12 +18,16 @@ class UploadTimeoutError(TranscriptionError):
 
 
 class QueueFullError(TranscriptionError):
-    """All queues are full; the same request will succeed once they drain."""
+    """All queues are full; the same request will succeed once they drain. Field: retry_after_s."""
 
     status = 429
     kind = "rate_limit_error"
     code = "queue_full"
-    retry_after_s = 2.0
+    retry_after_s = 2.0  # where nobody measured how fast they drain
+
+    def __init__(self, retry_after_s: float = retry_after_s) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return "The server is at capacity. Retry after the time in the Retry-After header."
