@@ -69,7 +69,7 @@ class Report:
         """
         name = f"{datetime.now(UTC):%Y-%m-%d}-{machine_slug()}-{what}"
         self.path = out / f"{name}.json"
-        self._head = {
+        self._head: dict[str, Any] = {
             "what": what,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": command or " ".join(["python -m benchmarks", *sys.argv[1:]]),
@@ -93,10 +93,8 @@ class Report:
         self.rows = earlier["rows"]
         self.bars = [Bar(**{k: v for k, v in b.items() if k != "met"}) for b in earlier["bars"]]
         self.notes = earlier["notes"]
-        self._head["earlier"] = [
-            *earlier.get("earlier", []),
-            {key: earlier[key] for key in ("began", "took_s", "command", "commit", "settings")},
-        ]
+        kept = {key: earlier[key] for key in ("began", "took_s", "command", "commit", "settings")}
+        self._head["earlier"] = [*earlier.get("earlier", []), kept]
 
     def add(self, **figures: Any) -> None:
         """Add a row, print it and write the file."""
