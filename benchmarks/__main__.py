@@ -30,9 +30,11 @@ from benchmarks import (
     timestamps_cost,
     window_fit,
 )
+from benchmarks.gpu import run as gpu
 from benchmarks.in_turn import run_in_turn
 from benchmarks.measured import RESULTS
 from benchmarks.results import Report
+from benchmarks.stages import run as stages
 
 LIMIT_S = 3600.0  # of one benchmark
 
@@ -45,6 +47,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "window_fit": (window_fit.run, window_fit.__doc__),
     "huge_pages": (huge_pages.run, huge_pages.__doc__),
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
+    "stages": (stages.run, stages.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
     "diarization": (diarization.run, diarization.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
@@ -56,11 +59,12 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "memory": (memory.run, memory.__doc__),
     "chaos": (chaos.run, chaos.__doc__),
     "soak": (soak.run, soak.__doc__),
+    "gpu": (gpu.run, gpu.__doc__),
 }
 RELIABILITY = frozenset(
     {"chaos", "containers", "dataset", "memory", "overload", "slow_clients", "soak"}
 )
-APART: frozenset[str] = frozenset()  # in no group: they need what not every machine has
+APART = frozenset({"gpu"})  # in no group: they need what not every machine has
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
     click.Option(
@@ -80,6 +84,7 @@ OWN_OPTIONS = {
     "memory": memory.OPTIONS,
     "chaos": chaos.OPTIONS,
     "soak": soak.OPTIONS,
+    "gpu": gpu.OPTIONS,
 }
 GROUPS = {
     "all": (

@@ -3,7 +3,7 @@
 It does the same work as the graph: decode, find speech, cut, features, generate, assemble.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,18 @@ class Workpiece:
     fixed_tokens: bool  # every chunk costs N_TOKENS
 
 
-def random_workpiece(shape: str, *, threads: int, **model: Any) -> Workpiece:
-    """Return a model of that shape with random weights; every chunk costs N_TOKENS tokens."""
-    directory = random_model(shape)
+def random_workpiece(
+    shape: str, *, threads: int, quantization: str = "int8", **model: Any
+) -> Workpiece:
+    """Return a model of that shape with random weights; every chunk costs N_TOKENS tokens.
+
+    Args:
+        shape: a key of `random_model.SHAPES`.
+        threads: of the engine, on a CPU.
+        quantization: how the weights are stored.
+        model: further `ModelSettings`.
+    """
+    directory = random_model(shape, quantization=quantization)
     suppressed = (DEFAULT_SUPPRESSED, end_token(directory))
     return Workpiece(
         name=f"random {shape}",
@@ -83,14 +92,23 @@ def _args(source: str, threads: int, model: Mapping[str, Any]) -> dict[str, Any]
 class LocalPipeline:
     """The stages in this process, for one model."""
 
-    def __init__(self, work: Workpiece, *, max_batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        work: Workpiece,
+        *,
+        max_batch_size: int = 16,
+        on_stage: Callable[[str, float], None] = lambda stage, took_s: None,
+    ) -> None:
         self.settings = AppSettings.model_validate(work.args)
         self.model = self.settings.models[0]
         self._request = work.request
         self._max_batch_size = max_batch_size
         self._detector = SpeechDetector()
         self.engine = WhisperEngine(
-            models.locate_model(self.model.source), self.model, n_cores=self.model.cpu_threads
+            models.locate_model(self.model.source),
+            self.model,
+            n_cores=self.model.cpu_threads,
+            on_stage=on_stage,
         )
         pipeline.warm_up(self.engine)
         known = models.describe(self.model, self.engine.languages)

@@ -51,6 +51,15 @@ def usage(pid: int) -> Usage | None:
         return None
 
 
+def core_seconds(pid: int) -> float | None:
+    """Return how long a process was on a core so far; None where it has ended or does not tell."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return float(times.user + times.system)
+
+
 def _name(words: list[str]) -> str:
     """Shorten a command line: a Ray actor's title, else the program or the script."""
     if words[0].startswith(_RAY_TITLE):
