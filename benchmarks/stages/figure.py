@@ -92,7 +92,8 @@ def _bars(ax: "Axes", bars: Sequence[tuple[str, dict[str, float]]]) -> None:
         ax.text(left, row, f" {left:.3g}", va="center", fontsize=9)
     ax.set_yticks(range(len(bars)), [name for name, _ in bars])
     ax.invert_yaxis()
-    ax.margins(x=0.14)
+    # Room for the sums.
+    ax.set_xlim(0, 1.15 * MS * max((sum(costs.values()) for _, costs in bars), default=1 / MS))
     ax.set_xlabel("ms of a core per second of audio")
     shown = [stage for stage in COLOURS if any(stage in costs for _, costs in bars)]
     handles = [ax.barh(0, 0, color=COLOURS[stage], label=stage) for stage in shown]
