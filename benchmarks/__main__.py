@@ -15,6 +15,7 @@ from benchmarks import (
     chaos,
     containers,
     dataset,
+    decode_budget,
     diarization,
     fairness,
     gate,
@@ -27,6 +28,7 @@ from benchmarks import (
     slow_clients,
     soak,
     tables,
+    throughput,
     timestamps_cost,
     window_fit,
 )
@@ -45,6 +47,8 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "gate": (gate.run, gate.__doc__),
     "autoscaling": (autoscaling.run, autoscaling.__doc__),
     "window_fit": (window_fit.run, window_fit.__doc__),
+    "throughput": (throughput.run, throughput.__doc__),
+    "decode_budget": (decode_budget.run, decode_budget.__doc__),
     "huge_pages": (huge_pages.run, huge_pages.__doc__),
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
     "stages": (stages.run, stages.__doc__),
@@ -76,6 +80,7 @@ OPTIONS = (
     click.Option(["--limit-s"], type=float, default=LIMIT_S, help="Give up after so long."),
 )
 OWN_OPTIONS = {
+    "throughput": throughput.OPTIONS,
     "diarization": diarization.OPTIONS,
     "long_file": long_file.OPTIONS,
     "fairness": fairness.OPTIONS,

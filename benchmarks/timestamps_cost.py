@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.error_rate import error_rates
 from benchmarks.local import (
     LocalPipeline,
     Workpiece,
@@ -69,8 +70,6 @@ def _measure(report: Report, work: Workpiece, *, batch: int, n_rounds: int) -> N
 
 def _compare_words(report: Report, threads: int) -> None:
     """Decode the same clips with and without timestamp tokens; count the words that differ."""
-    import jiwer
-
     local = LocalPipeline(embedded_workpiece(threads=threads))
     texts = references()
     names = list(texts)
@@ -96,8 +95,8 @@ def _compare_words(report: Report, threads: int) -> None:
             clips=group,
             n_clips=len(chunks),
             n_clips_with_other_words=sum(differ),
-            word_error_rate_plain=float(jiwer.wer(spoken, made["plain"])),
-            word_error_rate_timestamps=float(jiwer.wer(spoken, made["timestamps"])),
+            word_error_rate_plain=error_rates(spoken, made["plain"]).words,
+            word_error_rate_timestamps=error_rates(spoken, made["timestamps"]).words,
         )
 
 

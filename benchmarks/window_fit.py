@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
+from benchmarks.error_rate import error_rates
 from benchmarks.local import LocalPipeline, embedded_workpiece, random_workpiece
 from benchmarks.results import Bar, Report, interleave, median_of_ratios, seconds, spread
 from serve_app import pipeline
@@ -51,15 +52,13 @@ def _chunks_per_s(side: LocalPipeline, chunks: Sequence[Chunk]) -> float:
 
 
 def _measure_accuracy(report: Report, threads: int) -> None:
-    import jiwer
-
     texts = references()
     chunks = [pipeline.whole_chunk(clip(name)) for name in texts]
     figures = {}
     for window in WINDOWS:
         side = LocalPipeline(embedded_workpiece(threads=threads, encoder_window=window))
-        made = [m.text.strip() for m in side.decode(chunks)]
-        figures[f"word_error_rate_{window}"] = float(jiwer.wer(list(texts.values()), made))
+        made = [m.text for m in side.decode(chunks)]
+        figures[f"word_error_rate_{window}"] = error_rates(list(texts.values()), made).words
     report.add(model="embedded", n_clips=len(chunks), **figures)
     report.note(
         "The demo model was trained on short utterances in full windows; its error rate says "

@@ -27,11 +27,16 @@ def speech_opus(duration_s: float) -> bytes:
     path = CACHE / f"speech-{duration_s:.0f}s-{OPUS_BITS_PER_S}.opus"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        period = _encode_opus(speech(min(duration_s, PERIOD_S)))
+        period = speech(min(duration_s, PERIOD_S))
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_bytes(_repeat(period, round(max(1.0, duration_s / PERIOD_S))))
+        unfinished.write_bytes(repeated_opus(period, round(max(1.0, duration_s / PERIOD_S))))
         unfinished.rename(path)
     return path.read_bytes()
+
+
+def repeated_opus(period: Pcm, times: int) -> bytes:
+    """Return samples so many times one after the other, as Ogg Opus at 24 kbit/s."""
+    return _repeat(_encode_opus(period), times)
 
 
 def _encode_opus(pcm: Pcm) -> bytes:

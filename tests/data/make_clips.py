@@ -1,7 +1,8 @@
 """Make the speech clips of this folder and the package's sample, with espeak-ng and flite.
 
-In: nothing but the tables below. Out: `*.flac` (16 kHz mono) and `refs.tsv` beside this file, and
-`serve_app/assets/sample/sample.flac` with its reference text. Run by hand when a table changes:
+In: nothing but the tables below. Out: `*.flac` (16 kHz mono) and `refs.tsv` beside this file and in
+`turkish/`, and `serve_app/assets/sample/sample.flac` with its reference text. Run by hand when a
+table changes:
 
     apt-get install espeak-ng flite
     python tests/data/make_clips.py
@@ -55,6 +56,9 @@ PHRASES = (
     Clip(name="meeting", voice="en-gb-scotland", utterances=("the meeting starts at ten",)),
     Clip(name="thanks", voice="flite:rms", utterances=("thank you very much",)),
 )
+
+# For what is spoken in another language; the demo model knows English only.
+TURKISH = (Clip(name="light", voice="tr", utterances=("lütfen mutfağın ışığını aç",)),)
 
 THE_SAMPLE = Clip(
     name="sample",
@@ -123,18 +127,24 @@ def write_flac(path: Path, samples: NDArray[np.float32]) -> None:
             container.mux(packet)
 
 
-def main() -> None:
-    """Write every clip, the table of references and the sample."""
+def write_clips(folder: Path, clips: tuple[Clip, ...]) -> None:
+    """Write clips and the table of their texts and voices."""
+    folder.mkdir(exist_ok=True)
     lines = ["file\ttext\tvoice"]
-    for clip in DIGITS + PHRASES:
-        write_flac(HERE / f"{clip.name}.flac", render(clip))
+    for clip in clips:
+        write_flac(folder / f"{clip.name}.flac", render(clip))
         lines.append(f"{clip.name}.flac\t{' '.join(clip.utterances)}\t{clip.voice}")
-    (HERE / "refs.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "refs.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
+
+def main() -> None:
+    """Write every clip, the tables of references and the sample."""
+    write_clips(HERE, DIGITS + PHRASES)
+    write_clips(HERE / "turkish", TURKISH)
     SAMPLE.mkdir(parents=True, exist_ok=True)
     write_flac(SAMPLE / "sample.flac", render(THE_SAMPLE))
     (SAMPLE / "sample.txt").write_text(" ".join(THE_SAMPLE.utterances) + "\n", encoding="utf-8")
-    print(f"{len(DIGITS + PHRASES)} clips in {HERE}, the sample in {SAMPLE}")
+    print(f"{len(DIGITS + PHRASES + TURKISH)} clips in {HERE}, the sample in {SAMPLE}")
 
 
 if __name__ == "__main__":
