@@ -136,7 +136,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise CorpusError(f"{path} is not text in UTF-8.") from None
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             yield number, line
 
