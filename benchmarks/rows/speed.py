@@ -9,7 +9,7 @@ HELD = ("faster-whisper batched", "openai-whisper")  # those of the peers with a
 
 
 def _classes(measured: Measured) -> str:
-    rates = [measured.row(corpus=name)["audio_s_per_s"] for name in ("short", "long", "many")]
+    rates = [measured.row(corpus=name)["audio_s_per_s"] for name in ("short", "many")]
     return ", ".join(f"{rate['median']:.0f} x" for rate in rates)
 
 
@@ -136,7 +136,7 @@ SPEED = (
         figure="{requests_per_s[median]:.1f}, {audio_s_per_s[median]:.0f} x, {word_error_rate:.1%}",
     ),
     Row(
-        what="The same over real time: files of 1-5 min, of 30-60 min, more than 100 files",
+        what="The same over real time: files of 1-5 min, more than 100 files",
         source="throughput",
         figure=_classes,
     ),
