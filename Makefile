@@ -44,7 +44,7 @@ fuzz: $(VENV)/.test-installed
 	FUZZ_CASES=1000 FUZZ_CONTAINERS=20000 FUZZ_RECORD=benchmarks/results $(BIN)/pytest tests/fuzz --timeout=1800
 	$(BIN)/python -m benchmarks tables
 
-bench: $(VENV)/.test-installed
+bench: $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks all
 	$(BIN)/python -m benchmarks tables
 
@@ -83,3 +83,8 @@ $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt
 	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt \
 	  -e '.[demo,bench,test,diarization]'
 	@touch $@ $(VENV)/.demo-installed
+
+$(VENV)/.bench-installed: $(VENV)/.test-installed
+	@echo "[4/4] installing serve_app[peers], which the benchmark of that name compares with"
+	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt -e '.[peers]'
+	@touch $@

@@ -24,6 +24,7 @@ from benchmarks import (
     long_file,
     memory,
     overload,
+    peers,
     random_model,
     slow_clients,
     soak,
@@ -54,6 +55,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "stages": (stages.run, stages.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
     "diarization": (diarization.run, diarization.__doc__),
+    "peers": (peers.run, peers.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
     "fairness": (fairness.run, fairness.__doc__),
     "slow_clients": (slow_clients.run, slow_clients.__doc__),
@@ -82,6 +84,7 @@ OPTIONS = (
 OWN_OPTIONS = {
     "throughput": throughput.OPTIONS,
     "diarization": diarization.OPTIONS,
+    "peers": peers.OPTIONS,
     "long_file": long_file.OPTIONS,
     "fairness": fairness.OPTIONS,
     "overload": overload.OPTIONS,

@@ -4,6 +4,7 @@ USS is what a process has for itself: the memory that ending it would give back.
 object store count where they are mapped by one process alone.
 """
 
+import time
 from dataclasses import dataclass
 
 import psutil
@@ -58,6 +59,14 @@ def core_seconds(pid: int) -> float | None:
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return float(times.user + times.system)
+
+
+def cores_used(over_s: float) -> float:
+    """Wait so long; return how many cores the processes that this one started kept busy."""
+    before = {pid: core_seconds(pid) for pid in started()}
+    time.sleep(over_s)
+    after = {pid: core_seconds(pid) for pid in before}
+    return sum((after[pid] or 0) - (s or 0) for pid, s in before.items() if after[pid]) / over_s
 
 
 def _name(words: list[str]) -> str:

@@ -11,6 +11,8 @@ text tokens are not: the demo model's 1024, then `word1024` and so on, none of w
 
 import json
 import shutil
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,14 @@ from numpy.typing import NDArray
 from serve_app.models import asset
 
 CACHE = Path.home() / ".cache" / "serve_app" / "random-models"
-FORMAT = 1  # part of the cached name: raise it when the written model changes
+FORMAT = 2  # part of the cached name: raise it when the written model changes
 
 N_TEXT_TOKENS = 50257  # <|endoftext|> of the multilingual models
 N_AUDIO_POSITIONS = 1500  # encoder frames of 20 ms
 N_TEXT_POSITIONS = 448
 N_TIMESTAMPS = 1501  # 0.00 s to 30.00 s
+NEVER_WRITTEN = ("startoftranscript", "translate", "transcribe", "startoflm", "startofprev")
+NEVER_FIRST = (220, N_TEXT_TOKENS)  # a space, and the end
 WEIGHT_SCALE = 0.02  # standard deviation; keeps activations finite through 32 layers
 
 
@@ -96,12 +100,20 @@ def random_model(name: str, *, quantization: str = "int8", seed: int = 0) -> Pat
         quantization: how the weights are stored: int8, float16, float32, ...
         seed: of the weights.
     """
-    directory = CACHE / f"{name}-{quantization}-seed{seed}-v{FORMAT}"
+    return cached(
+        f"{name}-{quantization}-seed{seed}",
+        lambda directory: write(directory, SHAPES[name], quantization=quantization, seed=seed),
+    )
+
+
+def cached(name: str, write_into: Callable[[Path], None]) -> Path:
+    """Return the directory of that name in the cache; where it is not there, write it first."""
+    directory = CACHE / f"{name}-v{FORMAT}"
     if not directory.is_dir():
         unfinished = directory.with_suffix(".tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        _write(unfinished, SHAPES[name], quantization, np.random.default_rng(seed))
+        write_into(unfinished)
         unfinished.rename(directory)
     return directory
 
@@ -112,33 +124,47 @@ def end_token(directory: Path) -> int:
     return tokens.index("<|endoftext|>")
 
 
-def _write(directory: Path, shape: Shape, quantization: str, rng: np.random.Generator) -> None:
+def weight(name: str, shape: Sequence[int], *, seed: int) -> NDArray[np.float32]:
+    """Return the values of one weight, which follow from its name: in every file format the same.
+
+    Args:
+        name: as in transformers' checkpoints, such as `model.encoder.conv1.bias`.
+        shape: of the array.
+        seed: of the model.
+    """
+    if name.endswith("layer_norm.weight"):
+        return np.ones(shape, np.float32)
+    if name.endswith("k_proj.bias"):
+        return np.zeros(shape, np.float32)  # the published models have none
+    values = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(
+        shape, np.float32
+    )
+    values *= np.float32(WEIGHT_SCALE)
+    return values
+
+
+def write(directory: Path, shape: Shape, *, quantization: str, seed: int = 0) -> None:
+    """Write a model of that shape, as CTranslate2 and faster-whisper load it."""
     from ctranslate2.specs import WhisperSpec
 
-    tokens = _tokens(shape)
+    tokens = vocabulary(shape)
     spec: Any = WhisperSpec(
         shape.n_encoder_layers, shape.n_heads, shape.n_decoder_layers, shape.n_heads
     )
-    fill = _Filler(rng, shape.width)
+    fill = _Filler(shape, seed)
     fill.encoder(spec.encoder, shape.n_mels)
     fill.decoder(spec.decoder, len(tokens))
     spec.register_vocabulary(tokens)
     special = {token: i for i, token in enumerate(tokens) if i >= N_TEXT_TOKENS}
-    spec.config.suppress_ids = sorted(
-        special[f"<|{name}|>"]
-        for name in ("startoftranscript", "translate", "transcribe", "startoflm", "startofprev")
-    )
-    spec.config.suppress_ids_begin = [220, N_TEXT_TOKENS]  # a space, and the end
+    spec.config.suppress_ids = sorted(special[f"<|{name}|>"] for name in NEVER_WRITTEN)
+    spec.config.suppress_ids_begin = list(NEVER_FIRST)
     first = special["<|startoftranscript|>"] + 1
     spec.config.lang_ids = list(range(first, first + shape.n_languages))
     spec.config.alignment_heads = _alignment_heads(shape)
     spec.validate()
     spec.optimize(quantization=quantization)
     spec.save(str(directory))
-    _write_tokenizer(directory, tokens)
-    features = json.loads(asset("whisper-demo-en/preprocessor_config.json").read_text())
-    features["feature_size"] = shape.n_mels
-    (directory / "preprocessor_config.json").write_text(json.dumps(features, indent=1))
+    write_text_and_features(directory, shape)
 
 
 def _alignment_heads(shape: Shape) -> list[tuple[int, int]]:
@@ -151,59 +177,69 @@ def _alignment_heads(shape: Shape) -> list[tuple[int, int]]:
 
 
 class _Filler:
-    """Sets every weight of a specification to random values of the right shape."""
+    """Sets every weight of a specification to random values; names are those of the checkpoints."""
 
-    def __init__(self, rng: np.random.Generator, width: int) -> None:
-        self._rng = rng
-        self._width = width
+    def __init__(self, shape: Shape, seed: int) -> None:
+        self._width = shape.width
+        self._seed = seed
 
     def encoder(self, spec: Any, n_mels: int) -> None:
-        for conv, n_in in ((spec.conv1, n_mels), (spec.conv2, self._width)):
-            conv.weight = self._values(self._width, n_in, 3)
-            conv.bias = self._values(self._width)
-        spec.position_encodings.encodings = self._values(N_AUDIO_POSITIONS, self._width)
-        self._norm(spec.layer_norm)
-        for layer in spec.layer:
-            self._attention(layer.self_attention, parts=(3, 1))
-            self._feed_forward(layer.ffn)
+        part = "model.encoder"
+        for conv, name, n_in in (
+            (spec.conv1, f"{part}.conv1", n_mels),
+            (spec.conv2, f"{part}.conv2", self._width),
+        ):
+            conv.weight = self._values(f"{name}.weight", self._width, n_in, 3)
+            conv.bias = self._values(f"{name}.bias", self._width)
+        self._positions(spec, part, N_AUDIO_POSITIONS)
+        for i, layer in enumerate(spec.layer):
+            name = f"{part}.layers.{i}"
+            self._attention(layer.self_attention, f"{name}.self_attn", ("qkv", "out"))
+            self._feed_forward(layer.ffn, name)
 
     def decoder(self, spec: Any, n_tokens: int) -> None:
-        spec.embeddings.weight = self._values(n_tokens, self._width)
+        part = "model.decoder"
+        spec.embeddings.weight = self._values(f"{part}.embed_tokens.weight", n_tokens, self._width)
         spec.projection.weight = spec.embeddings.weight  # tied, as in the published models
-        spec.position_encodings.encodings = self._values(N_TEXT_POSITIONS, self._width)
-        self._norm(spec.layer_norm)
-        for layer in spec.layer:
-            self._attention(layer.self_attention, parts=(3, 1))
-            self._attention(layer.attention, parts=(1, 2, 1))
-            self._feed_forward(layer.ffn)
+        self._positions(spec, part, N_TEXT_POSITIONS)
+        for i, layer in enumerate(spec.layer):
+            name = f"{part}.layers.{i}"
+            self._attention(layer.self_attention, f"{name}.self_attn", ("qkv", "out"))
+            self._attention(layer.attention, f"{name}.encoder_attn", ("q", "kv", "out"))
+            self._feed_forward(layer.ffn, name)
 
-    def _attention(self, spec: Any, parts: tuple[int, ...]) -> None:
-        """Fill an attention whose projections are fused in groups of so many."""
-        self._norm(spec.layer_norm)
-        for linear, n_fused in zip(spec.linear, parts, strict=True):
-            self._linear(linear, n_fused * self._width, self._width)
+    def _positions(self, spec: Any, part: str, n_positions: int) -> None:
+        name = f"{part}.embed_positions.weight"
+        spec.position_encodings.encodings = self._values(name, n_positions, self._width)
+        self._norm(spec.layer_norm, f"{part}.layer_norm")
 
-    def _feed_forward(self, spec: Any) -> None:
-        self._norm(spec.layer_norm)
-        self._linear(spec.linear_0, 4 * self._width, self._width)
-        self._linear(spec.linear_1, self._width, 4 * self._width)
+    def _attention(self, spec: Any, name: str, groups: tuple[str, ...]) -> None:
+        """Fill an attention whose projections are fused in these groups."""
+        self._norm(spec.layer_norm, f"{name}_layer_norm")
+        for linear, group in zip(spec.linear, groups, strict=True):
+            parts = (group,) if group == "out" else tuple(group)
+            names = [f"{name}.{part}_proj" for part in parts]
+            self._linear(linear, names, self._width, self._width)
 
-    def _linear(self, spec: Any, n_out: int, n_in: int) -> None:
-        spec.weight = self._values(n_out, n_in)
-        spec.bias = self._values(n_out)
+    def _feed_forward(self, spec: Any, name: str) -> None:
+        self._norm(spec.layer_norm, f"{name}.final_layer_norm")
+        self._linear(spec.linear_0, [f"{name}.fc1"], 4 * self._width, self._width)
+        self._linear(spec.linear_1, [f"{name}.fc2"], self._width, 4 * self._width)
 
-    def _norm(self, spec: Any) -> None:
-        spec.gamma = np.ones(self._width, np.float32)
-        spec.beta = self._values(self._width)
+    def _linear(self, spec: Any, names: Sequence[str], n_out: int, n_in: int) -> None:
+        spec.weight = np.concatenate([self._values(f"{n}.weight", n_out, n_in) for n in names])
+        spec.bias = np.concatenate([self._values(f"{n}.bias", n_out) for n in names])
 
-    def _values(self, *shape: int) -> NDArray[np.float32]:
-        values = self._rng.standard_normal(shape, np.float32)
-        values *= np.float32(WEIGHT_SCALE)
-        return values
+    def _norm(self, spec: Any, name: str) -> None:
+        spec.gamma = self._values(f"{name}.weight", self._width)
+        spec.beta = self._values(f"{name}.bias", self._width)
+
+    def _values(self, name: str, *shape: int) -> NDArray[np.float32]:
+        return weight(name, shape, seed=self._seed)
 
 
-def _tokens(shape: Shape) -> list[str]:
-    """Return the vocabulary, special tokens at their published ids."""
+def vocabulary(shape: Shape) -> list[str]:
+    """Return the tokens, the special ones at their published ids."""
     from faster_whisper.tokenizer import _LANGUAGE_CODES
 
     known: list[str] = json.loads(asset("whisper-demo-en/vocabulary.json").read_text())
@@ -220,8 +256,9 @@ def _tokens(shape: Shape) -> list[str]:
     return text + [f"<|{name}|>" for name in names]
 
 
-def _write_tokenizer(directory: Path, tokens: list[str]) -> None:
-    """Write tokenizer.json: the demo model's, with these tokens at these ids."""
+def write_text_and_features(directory: Path, shape: Shape) -> None:
+    """Write the tokenizer, the demo model's with these tokens, and the settings of the features."""
+    tokens = vocabulary(shape)
     tokenizer = json.loads(asset("whisper-demo-en/tokenizer.json").read_text())
     template = tokenizer["added_tokens"][0]
     tokenizer["model"]["vocab"] = {token: i for i, token in enumerate(tokens[:N_TEXT_TOKENS])}
@@ -229,3 +266,6 @@ def _write_tokenizer(directory: Path, tokens: list[str]) -> None:
         {**template, "id": i, "content": tokens[i]} for i in range(N_TEXT_TOKENS, len(tokens))
     ]
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    features = json.loads(asset("whisper-demo-en/preprocessor_config.json").read_text())
+    features["feature_size"] = shape.n_mels
+    (directory / "preprocessor_config.json").write_text(json.dumps(features, indent=1))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ray", "ctranslate2", "faster-whisper", "av", "numpy", "onnxruntime")
+EXTRAS = ("torch", "transformers", "openai-whisper")  # that some benchmarks need
 
 Figures = Mapping[str, Any]
 
@@ -233,7 +234,11 @@ def _cpu_model() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in PACKAGES}
+    found = {name: metadata.version(name) for name in PACKAGES}
+    for name in EXTRAS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def current_commit() -> dict[str, Any]:

@@ -45,3 +45,14 @@ def test_a_process_that_was_started_is_seen_with_what_it_uses() -> None:
         sleeper.kill()
         sleeper.wait()
     assert processes.usage(sleeper.pid) is None
+
+
+def test_what_a_started_process_computes_is_counted_in_cores() -> None:
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        while processes.cores_used(0.2) == 0:
+            pass  # the process starts
+    finally:
+        busy.kill()
+        busy.wait()
+    assert processes.cores_used(0.1) == 0
