@@ -9,11 +9,13 @@ import click
 import numpy as np
 
 from benchmarks import faults
+from benchmarks.clients import STOCK_RETRIES, Client
 from benchmarks.faults import Replicas
 from benchmarks.graph import Graph, running_graph
-from benchmarks.load import STOCK_RETRIES, Client, Load, Utterance, record_utterances
+from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, say
+from benchmarks.utterances import Utterance, record_utterances
 from serve_app.metrics import RETRIES
 
 N_UTTERANCES = 64

@@ -1,78 +1,47 @@
 """Requests with distinct spoken content, closed-loop or open-loop, and what each came to.
 
-Every clip says another number, and what the graph makes of each alone is recorded first: an answer
+Every clip says something else, and what the server makes of each alone is recorded first: an answer
 that belongs to another request shows. The client is OpenAI's, with as many retries as asked for.
 """
 
 import asyncio
-import io
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import openai
 
+from benchmarks.clients import LIMIT_S, Client, ask
 from benchmarks.results import percentiles
+from benchmarks.utterances import Utterance
 from benchmarks.verdicts import Answer, Row, Verdict, count, judge
-from tests.clips import digits, encode, silence
 
-STOCK_RETRIES = 2  # of the official client, unless told otherwise
 N_OPEN = 1000  # requests under way at once, at most
-DIARIZED: Mapping[str, str] = {"response_format": "diarized_json"}
-LIMIT_S = 120.0  # a request without an answer after this is lost
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Utterance:
-    """A file and its text when nothing else runs; None: no audio, to be refused."""
-
-    audio: bytes
-    text: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Client:
-    """How requests are sent."""
-
-    max_retries: int = 0  # of OpenAI's client; 0: what the server answers is what is counted
-    streams: bool = False  # every other request asks for events
-    diarizes: bool = False  # every request asks for speakers, and cannot do without
-
-
-def record_utterances(
-    transcribe: Callable[[bytes], str], n: int, *, silence_s: float = 0.0
-) -> list[Utterance]:
-    """Make clips of three spoken digits each and record what is heard when each is sent alone.
-
-    Args:
-        transcribe: a file to its text.
-        n: how many clips to make; those that sound alike are left out.
-        silence_s: after the digits. It costs the AudioPreprocessor time, and nobody else.
-    """
-    numbers = np.random.default_rng(n).choice(np.arange(100, 1000), n, replace=False)
-    by_text = {}
-    for number in numbers:
-        pcm = np.concatenate([digits(str(number)), silence(silence_s)])
-        audio = encode(pcm, "flac", "flac")
-        text = transcribe(audio)
-        by_text[text] = Utterance(audio=audio, text=text)
-    return [utterance for text, utterance in by_text.items() if text]
 
 
 class Load:
     """A stream of requests from a thread of its own, so that faults can be planted beside it."""
 
-    def __init__(self, url: str, utterances: Sequence[Utterance], client: Client) -> None:
+    def __init__(
+        self,
+        url: str,
+        utterances: Sequence[Utterance],
+        client: Client,
+        *,
+        exact: bool = True,
+        n_at_most: int | None = None,
+    ) -> None:
         """Make a load.
 
         Args:
             url: of the server, without /v1.
             utterances: sent in turn.
             client: how.
+            exact: whether an answer must be the recorded text to the letter; else see `judge`.
+            n_at_most: requests, after which the load ends by itself; None: as many as there is
+                time for.
         """
         self.rows: list[Row] = []
         self.sent: list[int] = []
@@ -80,6 +49,8 @@ class Load:
         self._url = url
         self._utterances = utterances
         self._client = client
+        self._texts = [] if exact else [u.text for u in utterances if u.text]
+        self._n_at_most = n_at_most
         self._ending = threading.Event()
         self._began_s = time.monotonic()
 
@@ -87,10 +58,10 @@ class Load:
     def closed_loop(self, n_clients: int) -> Iterator["Load"]:
         """Let so many clients send one request after the other while the block runs."""
 
-        async def send_all(openai_client: openai.AsyncOpenAI) -> None:
+        async def send_all(server: openai.AsyncOpenAI) -> None:
             async def send_on() -> None:
                 while not self._ending.is_set():
-                    await self._send(openai_client)
+                    await self._send(server, self.now_s())
 
             await asyncio.gather(*(send_on() for _ in range(n_clients)))
 
@@ -99,19 +70,24 @@ class Load:
 
     @contextmanager
     def open_loop(self, per_s: float) -> Iterator["Load"]:
-        """Send so many requests a second, as chance has it (Poisson), while the block runs."""
+        """Send so many requests a second, as chance has it (Poisson), while the block runs.
+
+        A request's time counts from when it was due, even where this process was late with it.
+        """
         rng = np.random.default_rng(0)
 
-        async def send_all(openai_client: openai.AsyncOpenAI) -> None:
+        async def send_all(server: openai.AsyncOpenAI) -> None:
             open_: set[asyncio.Task[None]] = set()
-            next_s = time.monotonic()
+            due_s = self.now_s()
             while not self._ending.is_set():
-                next_s += rng.exponential(1 / per_s)
-                await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+                due_s += rng.exponential(1 / per_s)
+                await asyncio.sleep(max(0.0, due_s - self.now_s()))
+                if self._ending.is_set():
+                    break
                 if len(open_) >= N_OPEN:
                     self.n_left_out += 1
                     continue
-                task = asyncio.ensure_future(self._send(openai_client))
+                task = asyncio.ensure_future(self._send(server, due_s))
                 open_.add(task)
                 task.add_done_callback(open_.discard)
             await asyncio.gather(*open_)
@@ -142,18 +118,18 @@ class Load:
         """Return the time on the clock of the rows."""
         return time.monotonic() - self._began_s
 
+    def wait(self, for_s: float) -> float:
+        """Wait so long, or until as many requests were sent as may be; return the time then."""
+        self._ending.wait(for_s)
+        return self.now_s()
+
     @contextmanager
     def _running(self, send_all: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> Iterator[None]:
         """Send from a thread while the block runs, then wait for the answers that are due."""
 
         async def run() -> None:
-            async with openai.AsyncOpenAI(
-                base_url=f"{self._url}/v1",
-                api_key="none",
-                max_retries=self._client.max_retries,
-                timeout=LIMIT_S,
-            ) as openai_client:
-                await send_all(openai_client)
+            async with self._client.connect(self._url) as server:
+                await send_all(server)
 
         self._ending.clear()
         thread = threading.Thread(target=asyncio.run, args=(run(),))
@@ -164,19 +140,19 @@ class Load:
             self._ending.set()
             thread.join()
 
-    async def _send(self, openai_client: openai.AsyncOpenAI) -> None:
+    async def _send(self, server: openai.AsyncOpenAI, due_s: float) -> None:
         request_id = len(self.sent)
         utterance = self._utterances[request_id % len(self._utterances)]
         self.sent.append(request_id)
-        sent_s = self.now_s()
+        if len(self.sent) == self._n_at_most:
+            self._ending.set()
         answer = Answer(detail=f"no answer within {LIMIT_S:.0f} s")
         with suppress(TimeoutError):
             async with asyncio.timeout(LIMIT_S):
-                fields: dict[str, Any] = {**DIARIZED} if self._client.diarizes else {}
-                if self._client.streams and request_id % 2 == 1:
-                    fields["stream"] = True
-                answer = await _ask(openai_client, utterance.audio, fields)
-        verdict = judge(utterance.text, answer)
+                streams = self._client.streams and request_id % 2 == 1
+                answer = await ask(server, self._client, utterance, stream=streams)
+        others = [text for text in self._texts if text != utterance.text]
+        verdict = judge(utterance.text, answer, others)
         if verdict is Verdict.MIXED:
             answer = Answer(
                 **{**vars(answer), "detail": f"{answer.texts[0]!r} is not {utterance.text!r}"}
@@ -184,41 +160,10 @@ class Load:
         self.rows.append(
             Row(
                 request_id=request_id,
-                sent_s=sent_s,
-                took_s=self.now_s() - sent_s,
+                sent_s=due_s,
+                took_s=self.now_s() - due_s,
                 answer=answer,
                 verdict=verdict,
+                audio_s=utterance.duration_s,
             )
         )
-
-
-async def _ask(
-    openai_client: openai.AsyncOpenAI, audio: bytes, fields: Mapping[str, Any]
-) -> Answer:
-    """Send one request with these further fields; return what came of it."""
-    transcriptions = openai_client.audio.transcriptions.with_raw_response
-    raw: Any = None
-    try:
-        raw = await transcriptions.create(
-            model="whisper-1", file=("clip", io.BytesIO(audio)), **fields
-        )
-        made = raw.parse()
-        texts = await _ends(made) if "stream" in fields else (str(made.text),)
-    except openai.APIStatusError as error:
-        return Answer(
-            status=error.status_code,
-            retry_after="retry-after" in error.response.headers,
-            detail=f"{error.status_code} {error.message[:200]}",
-        )
-    except openai.APIConnectionError as error:
-        return Answer(detail=f"{type(error).__name__} {error.__cause__!r}"[:200])
-    except openai.APIError as error:  # as an event, after the status was sent
-        return Answer(status=raw.status_code, detail=error.message[:200])
-    except Exception as error:  # noqa: BLE001 - whatever breaks a stream off
-        return Answer(detail=f"{type(error).__name__} {error}"[:200])
-    return Answer(status=raw.status_code, texts=texts, n_tries=1 + raw.retries_taken)
-
-
-async def _ends(events: Any) -> tuple[str, ...]:
-    """Return the texts of a stream's ends."""
-    return tuple([str(e.text) async for e in events if e.type == "transcript.text.done"])

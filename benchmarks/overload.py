@@ -7,10 +7,12 @@ import click
 import numpy as np
 
 from benchmarks.chaos import replicated, utterances_of
+from benchmarks.clients import Client
 from benchmarks.graph import Graph, running_graph
-from benchmarks.load import Client, Load, Utterance
+from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, percentiles, say
+from benchmarks.utterances import Utterance
 from benchmarks.verdicts import Row, Verdict, recovered_after_s
 
 # Two batches of 8: the engine always finds the next batch, and what is let in is soon answered.

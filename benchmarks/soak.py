@@ -21,10 +21,11 @@ from benchmarks.chaos import (
 from benchmarks.drift import Watch, drifts
 from benchmarks.faults import Replicas
 from benchmarks.graph import Graph, deploy, running_graph
-from benchmarks.load import Load, Utterance
+from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.overload import find_peak
 from benchmarks.results import Bar, Report, say
+from benchmarks.utterances import Utterance
 from tests.clips import encode, speech
 
 SHARE = 0.7  # of the peak

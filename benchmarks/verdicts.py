@@ -1,10 +1,13 @@
 """What became of each request of a load, and whether all were answered once and with their own."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 
+OWN_WORDS = 0.5  # of an answer that is not the recorded text must be the clip's, at least
 _OK = 200
 _BAD_REQUEST = 400
 _REFUSALS = (429, 503)
@@ -14,6 +17,7 @@ class Verdict(StrEnum):
     """What one request came to."""
 
     OK = "ok"  # its own text, or the refusal that its input deserves
+    VARIED = "varied"  # not that text, but its own words: servers round differently by batch
     REFUSED = "refused"  # told to come again, and when
     FAILED = "failed"  # any other answer
     LOST = "lost"  # no answer, or one that broke off
@@ -40,15 +44,18 @@ class Row:
     took_s: float
     answer: Answer
     verdict: Verdict
+    audio_s: float = 0.0  # length of what was sent
 
 
-def judge(expected: str | None, answer: Answer) -> Verdict:
+def judge(expected: str | None, answer: Answer, others: Sequence[str] = ()) -> Verdict:
     """Tell what an answer is worth.
 
     Args:
         expected: the text that the audio gives when nothing else runs; None: it is no audio, and
             to be refused with 400.
         answer: what came.
+        others: the texts of the other clips. Where they are given, an answer may have other words
+            than expected, as long as half of them are the clip's and it is like no other clip's.
     """
     if answer.status is None:
         return Verdict.LOST
@@ -58,7 +65,17 @@ def judge(expected: str | None, answer: Answer) -> Verdict:
         return Verdict.OK if answer.status == _BAD_REQUEST else Verdict.FAILED
     if answer.status != _OK or len(answer.texts) != 1:
         return Verdict.FAILED
-    return Verdict.OK if answer.texts[0] == expected else Verdict.MIXED
+    text = answer.texts[0]
+    if text == expected:
+        return Verdict.OK
+    own = likeness(text, expected)
+    is_own = bool(others) and own >= OWN_WORDS and own > max(likeness(text, o) for o in others)
+    return Verdict.VARIED if is_own else Verdict.MIXED
+
+
+def likeness(text: str, other: str) -> float:
+    """Return how much of two texts is the same words in the same order, 0 to 1."""
+    return SequenceMatcher(None, _words(text), _words(other), autojunk=False).ratio()
 
 
 def count(sent: Sequence[int], rows: Iterable[Row]) -> dict[str, int]:
@@ -84,6 +101,10 @@ def count(sent: Sequence[int], rows: Iterable[Row]) -> dict[str, int]:
         **{verdict.value: found[verdict] for verdict in Verdict},
         "retried": sum(row.answer.n_tries > 1 for row in rows),
     }
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def recovered_after_s(rows: Sequence[Row]) -> float:

@@ -14,8 +14,10 @@ import requests
 from ray import serve
 
 from benchmarks import faults
+from benchmarks.clients import STOCK_RETRIES, Client
 from benchmarks.faults import Replicas, wait_until
-from benchmarks.load import STOCK_RETRIES, Client, Load, Utterance, record_utterances
+from benchmarks.load import Load
+from benchmarks.utterances import Utterance, record_utterances
 from serve_app.deployments import AudioPreprocessor, Ingress, WhisperTranscriber
 from serve_app.settings import AppSettings
 from tests.clips import clip, digits, encode, speech

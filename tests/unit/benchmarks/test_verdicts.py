@@ -35,10 +35,32 @@ def test_an_answer_is_judged_by_what_its_audio_gives_alone(
     assert judge(expected, answer) is verdict
 
 
+OTHERS = ["the train leaves at nine", "two four six eight"]
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("turn on the light", Verdict.OK),
+        ("Turn on, the light!", Verdict.VARIED),
+        ("turn off the light", Verdict.VARIED),
+        ("the train leaves at nine", Verdict.MIXED),
+        ("the train leaves at ten", Verdict.MIXED),
+        ("turn on the train leaves at nine", Verdict.MIXED),  # both: more of the other
+        ("thank you very much", Verdict.MIXED),  # nobody's words
+        ("", Verdict.MIXED),
+    ],
+)
+def test_with_the_other_texts_known_an_answer_need_only_be_most_like_its_own(
+    text: str, verdict: Verdict
+) -> None:
+    assert judge("turn on the light", Answer(status=200, texts=(text,)), OTHERS) is verdict
+
+
 def test_every_request_is_counted_once_and_one_without_an_answer_is_lost() -> None:
     counts = count([0, 1, 2, 3], [row(0), row(2, Verdict.FAILED), row(1, Verdict.MIXED)])
     assert counts == {
-        **{"sent": 4, "ok": 1, "refused": 0, "failed": 1, "lost": 1, "mixed": 1},
+        **{"sent": 4, "ok": 1, "varied": 0, "refused": 0, "failed": 1, "lost": 1, "mixed": 1},
         "retried": 0,
     }
 
