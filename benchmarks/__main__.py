@@ -20,12 +20,15 @@ from benchmarks import (
     fairness,
     gate,
     graph_overhead,
+    http_load,
+    hub_cache,
     huge_pages,
     long_file,
     memory,
     overload,
     peers,
     random_model,
+    servers,
     slow_clients,
     soak,
     tables,
@@ -54,6 +57,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "timestamps_cost": (timestamps_cost.run, timestamps_cost.__doc__),
     "stages": (stages.run, stages.__doc__),
     "graph_overhead": (graph_overhead.run, graph_overhead.__doc__),
+    "http_load": (http_load.run, http_load.__doc__),
     "diarization": (diarization.run, diarization.__doc__),
     "peers": (peers.run, peers.__doc__),
     "long_file": (long_file.run, long_file.__doc__),
@@ -63,6 +67,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "overload": (overload.run, overload.__doc__),
     "containers": (containers.run, containers.__doc__),
     "memory": (memory.run, memory.__doc__),
+    "servers": (servers.run, servers.__doc__),
     "chaos": (chaos.run, chaos.__doc__),
     "soak": (soak.run, soak.__doc__),
     "gpu": (gpu.run, gpu.__doc__),
@@ -70,7 +75,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
 RELIABILITY = frozenset(
     {"chaos", "containers", "dataset", "memory", "overload", "slow_clients", "soak"}
 )
-APART = frozenset({"gpu"})  # in no group: they need what not every machine has
+APART = frozenset({"gpu", "servers"})  # in no group: they need what not every machine has
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
     click.Option(
@@ -83,6 +88,8 @@ OPTIONS = (
 )
 OWN_OPTIONS = {
     "throughput": throughput.OPTIONS,
+    "http_load": http_load.OPTIONS,
+    "servers": servers.OPTIONS,
     "diarization": diarization.OPTIONS,
     "peers": peers.OPTIONS,
     "long_file": long_file.OPTIONS,
@@ -169,6 +176,13 @@ for _name, (_names, _help) in GROUPS.items():
 
 
 main.add_command(tables.command)
+
+
+@main.command("hub_cache")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def _hub_cache(directory: Path) -> None:
+    """Write the demo model as Hugging Face's cache has it, and print its id and where it lies."""
+    click.echo(f"{hub_cache.MODEL_ID} {hub_cache.write_hub_cache(directory)}")
 
 
 @main.command("random_model")
