@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from benchmarks.clients import Client
 from benchmarks.gpu.budget import Deadline
 from benchmarks.gpu.engine import N_CLIPS, WINDOW_S, Row
 from benchmarks.gpu.plan import Plan
 from benchmarks.gpu.reading import tell
 from benchmarks.graph import Graph, running_graph
-from benchmarks.load import Client, Load, Utterance
+from benchmarks.load import Load
 from benchmarks.local import N_TOKENS, random_workpiece
 from benchmarks.results import seconds
+from benchmarks.utterances import Utterance
 from benchmarks.workload import speech_opus, speech_wav
 
 N_WORKERS = 2
