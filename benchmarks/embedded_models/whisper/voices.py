@@ -1,0 +1,84 @@
+"""Which voices speak: those that the model is trained on, and those kept out for its card."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+# espeak-ng's accents, the likelier ones more than once.
+ACCENTS = (
+    *(("en-us",) * 5 + ("en",) * 3 + ("en-gb-x-rp",) * 2),
+    *("en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc"),
+)
+# espeak-ng's variants, less those held out and those that are no human voice.
+VARIANTS = (
+    *("m1", "m2", "m3", "m4", "m6", "m7", "m8", "f1", "f3", "f4", "f5"),
+    *("klatt", "klatt2", "klatt4", "Alex", "Alicia", "Andrea", "Andy", "Annie", "Denis", "Gene"),
+    *("Gene2", "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Nguyen", "adam"),
+    *("anika", "antonio", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "ed"),
+    *("edward", "edward2", "grandma", "grandpa", "iven", "iven2", "iven3", "john", "linda"),
+    *("max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert"),
+    *("shelby", "steph", "steph2", "steph3", "travis", "victor", "zac"),
+)
+P_VARIANT = 0.93  # else the accent's own voice
+FLITE_TRAINING = ("awb", "rms", "rms", "awb", "kal16", "kal")
+
+# Never trained on: an accent with any variant, three variants with any accent, a flite voice.
+HELD_OUT_ESPEAK = (
+    *(f"en-gb-scotland+{variant}" for variant in ("m1", "m3", "f1", "f4", "Alex", "linda")),
+    *(f"{accent}+{variant}" for accent in ("en-us", "en") for variant in ("f2", "m5", "klatt3")),
+)
+HELD_OUT_FLITE = ("slt",)
+
+# The mean pitch that each flite voice was made with, in Hz.
+FLITE_PITCH_HZ = {"kal": 105, "kal16": 105, "awb": 120, "rms": 105, "slt": 170}
+
+P_FLITE = 0.32  # of utterances: few voices, and six times the cost of an espeak-ng one
+P_TRACT = 0.6  # of flite's training utterances that get another vocal tract
+# Factors on all frequencies: from a long vocal tract to a short one, as of a child.
+TRACT = {"flite": (0.85, 1.28), "espeak": (0.92, 1.1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """A voice, and how it speaks this once."""
+
+    engine: Literal["espeak", "flite"]
+    voice: str
+    words_per_minute: int = 160  # of espeak-ng, as are the next three; see its speak_lib.h
+    pitch: int = 50
+    pitch_range: int = 50
+    gap: int = 0  # between words, in 10 ms at the default speed
+    stretch: float = 1.0  # of flite: factor on durations
+    flite_pitch: float = 1.0  # factor on the voice's mean pitch
+    tract: float = 1.0  # factor on all frequencies, by resampling; durations are kept by `stretch`
+
+    @property
+    def name(self) -> str:
+        """Return the voice as the cards name it."""
+        return f"flite:{self.voice}" if self.engine == "flite" else self.voice
+
+
+def draw_speaker(rng: Random, *, held_out: bool) -> Speaker:
+    """Return a voice of the training set, or one of those kept out of it, which stay as made."""
+    engine: Literal["espeak", "flite"] = "flite" if rng.random() < P_FLITE else "espeak"
+    changed = not held_out and rng.random() < P_TRACT
+    tract = rng.uniform(*TRACT[engine]) if changed else 1.0
+    if engine == "flite":
+        return Speaker(
+            engine=engine,
+            voice=rng.choice(HELD_OUT_FLITE if held_out else FLITE_TRAINING),
+            stretch=rng.uniform(0.8, 1.35),
+            flite_pitch=rng.uniform(0.8, 1.25),
+            tract=tract,
+        )
+    accent = rng.choice(ACCENTS)
+    variant = f"+{rng.choice(VARIANTS)}" if rng.random() < P_VARIANT else ""
+    return Speaker(
+        engine=engine,
+        voice=rng.choice(HELD_OUT_ESPEAK) if held_out else accent + variant,
+        words_per_minute=rng.randint(115, 205),
+        pitch=rng.randint(20, 80),
+        pitch_range=rng.randint(25, 80),
+        gap=rng.choice((0, 0, 0, 0, 0, 0, 1, 2, 4, 8)),
+        tract=tract,
+    )

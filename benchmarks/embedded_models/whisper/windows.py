@@ -1,0 +1,236 @@
+"""Which utterances lie where in a window, and what the model has to write: plans, without sound.
+
+`draw_batch` plans windows of one length; studio.py makes their sound. Pure but for the generator,
+and cheap: one core plans for a GPU. Times are in the window.
+
+The target of a window with timestamps is `<|0.30|> turn on<|1.20|><|1.80|> two three<|2.50|>`, that
+of one without is the text alone. An utterance that the window's end cuts is not written; where
+there are timestamps, the one at which it begins ends the target, so that the next window can begin
+there.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.embedded_models.whisper.bank import Bank, Utterance
+from benchmarks.embedded_models.whisper.tokenizer import SpeechTokenizer
+from serve_app.domain import SAMPLE_RATE, WINDOW_S
+
+CHARACTERS = {c: i for i, c in enumerate(" 'abcdefghijklmnopqrstuvwxyz", 1)}  # 0: CTC's blank
+IGNORED = -1  # a label that is not learnt: the prompt's
+FRAMES_PER_S = 50  # of the encoder's output
+MAX_TOKENS = 440  # of a target and its prompt; the model has 448 positions
+LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
+
+P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
+P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
+P_SOFTER, SOFTER_DB = 0.2, 10.0
+MAX_UTTERANCES = {True: (1, 2, 4, 99, 99, 99), False: (1, 1, 2, 3, 99)}  # of a full, fitted window
+LEADS_S = ((0.0, 0.05), (0.0, 0.6), (0.1, 0.6), (0.2, 2.0))  # before the first; equally likely
+GAPS_S = ((0.12, 0.4), (0.2, 0.8), (0.3, 1.8))  # between two
+TAILS_S = ((0.0, 0.1), (0.0, 0.6), (0.3, 2.5), (WINDOW_S, WINDOW_S))  # after the last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """An utterance in a window."""
+
+    utterance: int
+    start_s: float
+    end_s: float
+    speed: float
+    gain: float
+
+
+@dataclass(kw_only=True)
+class Window:
+    """One window: what lies in it, and what is to be written."""
+
+    placements: list[Placement] = field(default_factory=list)
+    duration_s: float  # of the audio; the rest of the window is padding
+    inputs: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    # Which position writes a word's token, and the encoder's frames in which it is spoken.
+    aligned: list[tuple[int, int, int]] = field(default_factory=list)
+    characters: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """The windows of a batch as arrays."""
+
+    window_s: float
+    clean: NDArray[np.bool_]  # (b,), whether it gets no noise, room or filter
+    durations: NDArray[np.int64]  # (b,), of the audio in samples
+    # Of all placements: the row, the first sample in the bank, how many, the first in the window.
+    placed: NDArray[np.int64]  # (n, 4)
+    played: NDArray[np.float32]  # (n, 2), speed and gain
+    inputs: NDArray[np.int64]  # (b, n_tokens)
+    labels: NDArray[np.int64]  # (b, n_tokens)
+    aligned: NDArray[np.int64]  # (n, 4): row, position, first frame, end frame
+    characters: NDArray[np.int64]  # (b, n_characters)
+    n_characters: NDArray[np.int64]  # (b,); 0: not known
+
+
+class Planner:
+    """Draws windows from a bank."""
+
+    def __init__(self, bank: Bank, tokenizer: SpeechTokenizer, rng: np.random.Generator) -> None:
+        self._bank, self._tokenizer, self._rng = bank, tokenizer, rng
+
+    def draw_batch(self, n: int, window_s: float, *, p_clean: float, p_single: float) -> Plan:
+        """Plan windows.
+
+        Args:
+            n: how many.
+            window_s: the encoder's window; WINDOW_S: a full one, with padding where the audio ends.
+            p_clean: the share of windows that are left as the voices were made.
+            p_single: the share of windows with one utterance, beyond those that draw it anyway.
+        """
+        windows = [self.draw(window_s, single=self._rng.random() < p_single) for _ in range(n)]
+        clean = self._rng.random(n) < p_clean
+        return self._collate(windows, window_s, clean)
+
+    def draw(self, window_s: float, *, single: bool = False) -> Window:
+        """Plan one window."""
+        rng = self._rng
+        if rng.random() < P_NO_SPEECH:
+            return self._no_speech(window_s)
+        full = window_s == WINDOW_S
+        most = 1 if single else int(rng.choice(MAX_UTTERANCES[full]))
+        with_times = rng.random() < P_TIMESTAMPS
+        at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > 2.5 else 0.1
+        placements: list[Placement] = []
+        cut = None
+        n_tokens = 0
+        while len(placements) < most:
+            placement = self._place(at_s)
+            n_tokens += 2 + len(self._spell(self._bank.texts[placement.utterance]))
+            if placement.end_s > window_s or n_tokens > MAX_TOKENS // 2:
+                if full and with_times and placements and at_s < window_s - 0.3:
+                    cut = placement if rng.random() < P_CUT else None
+                break
+            placements.append(placement)
+            at_s = placement.end_s + rng.uniform(*GAPS_S[rng.integers(len(GAPS_S))])
+        if not placements:
+            return self._no_speech(window_s)
+        tail_s = rng.uniform(*TAILS_S[rng.integers(len(TAILS_S))])
+        end_s = window_s if cut else min(window_s, placements[-1].end_s + tail_s)
+        window = Window(placements=placements, duration_s=end_s)
+        self._write(window, cut, with_times=with_times)
+        return window
+
+    def _place(self, at_s: float) -> Placement:
+        rng = self._rng
+        i = int(rng.integers(len(self._bank)))
+        speed = 1.0 if rng.random() < P_SAME_SPEED else float(rng.uniform(*SPEED))
+        softer = rng.uniform(0, SOFTER_DB) if rng.random() < P_SOFTER else 0.0
+        length_s = self._bank.length(i) / SAMPLE_RATE / speed
+        return Placement(
+            utterance=i,
+            start_s=at_s,
+            end_s=at_s + length_s,
+            speed=speed,
+            gain=float(10 ** (-softer / 20)),
+        )
+
+    def _no_speech(self, window_s: float) -> Window:
+        """Plan a window without speech: `<|nospeech|>`, and the end at once in either mode."""
+        rng, tokens = self._rng, self._tokenizer
+        duration_s = window_s if rng.random() < 0.5 else rng.uniform(0.2, window_s)
+        first = tokens.no_timestamps
+        if rng.random() < 0.5:
+            first = tokens.timestamp(rng.uniform(0, LAST_FIRST_S) if rng.random() < 0.5 else 0.0)
+        return Window(
+            duration_s=duration_s,
+            inputs=[tokens.start, first],
+            labels=[tokens.no_speech, tokens.end],
+        )
+
+    def _write(self, window: Window, cut: Placement | None, *, with_times: bool) -> None:
+        """Write the target of a window with speech, and which frames speak which token."""
+        tokens = self._tokenizer
+        first = tokens.timestamp(min(LAST_FIRST_S, window.placements[0].start_s))
+        window.inputs.append(tokens.start)
+        window.labels.append(first)
+        if not with_times:
+            window.inputs.append(tokens.no_timestamps)
+        for i, placement in enumerate(window.placements):
+            if with_times:
+                start = first if i == 0 else tokens.timestamp(placement.start_s)
+                window.inputs.append(start)
+                window.labels += [] if i == 0 else [start]
+            self._write_text(window, placement)
+            if with_times:
+                end = tokens.timestamp(placement.end_s)
+                window.labels.append(end)
+                window.inputs.append(end)
+        if cut:
+            window.placements.append(cut)
+            start = tokens.timestamp(cut.start_s)
+            window.labels.append(start)
+            window.inputs.append(start)
+        else:
+            said = " ".join(self._bank.texts[p.utterance] for p in window.placements)
+            window.characters = [CHARACTERS[c] for c in said]
+        window.labels.append(tokens.end)
+        if self._rng.random() < P_PROMPT:
+            self._put_prompt(window)
+
+    def _write_text(self, window: Window, placement: Placement) -> None:
+        spoken: Utterance = self._bank.utterance(placement.utterance)
+        for word, (start_s, end_s) in zip(spoken.text.split(), spoken.words_s, strict=True):
+            for token in self._tokenizer.encode(word):
+                if not np.isnan(start_s):
+                    frames = (
+                        int((placement.start_s + start_s / placement.speed) * FRAMES_PER_S),
+                        int((placement.start_s + end_s / placement.speed) * FRAMES_PER_S) + 1,
+                    )
+                    window.aligned.append((len(window.labels), *frames))
+                window.labels.append(token)
+                window.inputs.append(token)
+
+    def _put_prompt(self, window: Window) -> None:
+        """Put the text of other utterances before the window's, as the text before it would be."""
+        said = [self._bank.texts[i] for i in self._rng.integers(len(self._bank), size=2)]
+        room = MAX_TOKENS - len(window.inputs) - 1
+        prompt = [self._tokenizer.previous, *self._spell(" ".join(said))[:room]]
+        window.inputs[:0] = prompt
+        window.labels[:0] = [IGNORED] * len(prompt)
+        window.aligned = [(position + len(prompt), a, b) for position, a, b in window.aligned]
+
+    def _spell(self, said: str) -> list[int]:
+        return [token for word in said.split() for token in self._tokenizer.encode(word)]
+
+    def _collate(self, windows: list[Window], window_s: float, clean: NDArray[np.bool_]) -> Plan:
+        n_samples, n_frames = round(window_s * SAMPLE_RATE), round(window_s * FRAMES_PER_S)
+        placed, played, aligned = [], [], []
+        for row, window in enumerate(windows):
+            for p in window.placements:
+                at = round(p.start_s * SAMPLE_RATE)
+                # What the window's end cuts is left out here.
+                n = min(self._bank.length(p.utterance), int((n_samples - at) * p.speed))
+                placed.append((row, self._bank.start(p.utterance), n, at))
+                played.append((p.speed, p.gain))
+            aligned += [(row, i, min(a, n_frames - 1), min(b, n_frames)) for i, a, b in window.aligned]
+        return Plan(
+            window_s=window_s,
+            clean=clean,
+            durations=np.array([round(w.duration_s * SAMPLE_RATE) for w in windows]),
+            placed=np.array(placed, np.int64).reshape(-1, 4),
+            played=np.array(played, np.float32).reshape(-1, 2),
+            inputs=_stack([w.inputs for w in windows], self._tokenizer.end),
+            labels=_stack([w.labels for w in windows], IGNORED),
+            aligned=np.array(aligned, np.int64).reshape(-1, 4),
+            characters=_stack([w.characters for w in windows], 0),
+            n_characters=np.array([len(w.characters) for w in windows]),
+        )
+
+
+def _stack(rows: list[list[int]], padding: int) -> NDArray[np.int64]:
+    stacked = np.full((len(rows), max(1, *(len(row) for row in rows))), padding, np.int64)
+    for i, row in enumerate(rows):
+        stacked[i, : len(row)] = row
+    return stacked
