@@ -101,12 +101,17 @@ def _resample(samples: NDArray[np.float32], ratio: Fraction) -> NDArray[np.float
 
 
 def utter_many(
-    n: int, rng: Random, draw_text: Callable[[Random], str], *, libraries: Path | None = None
+    n: int,
+    rng: Random,
+    draw_text: Callable[[Random], str],
+    *,
+    held_out: bool,
+    libraries: Path | None = None,
 ) -> list[Utterance]:
-    """Return utterances of training voices."""
+    """Return so many utterances of training voices, or of those kept out of training."""
     made: list[Utterance] = []
     while len(made) < n:
-        speaker = draw_speaker(rng, held_out=False)
+        speaker = draw_speaker(rng, held_out=held_out)
         one = utter(draw_text(rng), speaker, rng, libraries)
         made += [one] if one else []
     return made
@@ -115,7 +120,9 @@ def utter_many(
 def _make_part(work: Work, number: int) -> float:
     """Write one part; return its seconds of speech. The same number gives the same part."""
     grammar = text.read_grammar(wide=work.wide)
-    utterances = utter_many(PART, Random(number), grammar.utterance, libraries=work.libraries)
+    utterances = utter_many(
+        PART, Random(number), grammar.utterance, held_out=False, libraries=work.libraries
+    )
     bank = make_bank(utterances)
     save_part(bank, work.folder / f"part-{number:04d}.npz", opus=work.opus)
     return bank.duration_s
