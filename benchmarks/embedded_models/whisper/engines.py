@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_float, c_int, c_short, c_uint, c_void_p
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Espeak:
         if sorted(starts) != list(range(len(words))):
             return []
         edges = [*(starts[i] for i in range(len(words))), n]
-        return [(a / self._rate, b / self._rate) for a, b in zip(edges, edges[1:], strict=False)]
+        return [(a / self._rate, b / self._rate) for a, b in pairwise(edges)]
 
 
 class Flite:

@@ -208,9 +208,7 @@ class Evaluation:
         said = [one.text for one in self._clean]
         rates = {}
         for window in ("full", "fit"):
-            work = embedded_workpiece(
-                threads=1, source=str(self._directory), encoder_window=window
-            )
+            work = embedded_workpiece(threads=1, source=str(self._directory), encoder_window=window)
             side = LocalPipeline(work)
             chunks = [
                 pipeline.whole_chunk((one.samples * 32767).clip(-32768, 32767).astype(np.int16))

@@ -70,7 +70,11 @@ class Attention(nn.Module):
             for made in (self.q_proj(x), self.k_proj(other), self.v_proj(other))
         )
         seen = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.out_proj(seen.transpose(1, 2).flatten(2)), q[:, ALIGNED_HEAD], k[:, ALIGNED_HEAD]
+        return (
+            self.out_proj(seen.transpose(1, 2).flatten(2)),
+            q[:, ALIGNED_HEAD],
+            k[:, ALIGNED_HEAD],
+        )
 
 
 class EncoderLayer(nn.Module):
@@ -104,7 +108,7 @@ class DecoderLayer(EncoderLayer):
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
 
     def decode(self, x: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (b, n, width), and the aligned head's attention to the audio before its softmax."""
+        """Return (b, n, width), and the aligned head's attention before its softmax."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), causal=True)[0]
         seen, q, k = self.encoder_attn(self.encoder_attn_layer_norm(x), audio)
         x = x + seen
@@ -122,7 +126,9 @@ class Encoder(nn.Module):
         for conv in (self.conv1, self.conv2):
             nn.init.kaiming_normal_(conv.weight)
         self.embed_positions = nn.Embedding(N_AUDIO_POSITIONS, shape.width)
-        self.embed_positions.weight.data = POSITION_SCALE * sinusoids(N_AUDIO_POSITIONS, shape.width)
+        self.embed_positions.weight.data = POSITION_SCALE * sinusoids(
+            N_AUDIO_POSITIONS, shape.width
+        )
         self.embed_positions.requires_grad_(False)
         self.layers = nn.ModuleList(
             EncoderLayer(shape.width, shape.n_heads) for _ in range(shape.n_encoder_layers)

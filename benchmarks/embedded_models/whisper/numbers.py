@@ -1,5 +1,7 @@
 """Numbers, times and dates as they are said: made for text.py, lower case, without punctuation."""
 
+# ruff: noqa: PLR2004 - places of decimal numbers, and how often each form is said
+
 from random import Random
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -33,7 +33,9 @@ def write_checkpoint(folder: Path, out: Path) -> None:
 
     stored = checkpoints.load(folder / "checkpoint")
     tokenizer = SpeechTokenizer(folder / "tokenizer.json")
-    network: Any = WhisperForConditionalGeneration(WhisperConfig(**_config(stored.shape, tokenizer)))
+    network: Any = WhisperForConditionalGeneration(
+        WhisperConfig(**_config(stored.shape, tokenizer))
+    )
     weights = {k: w for k, w in stored.weights.items() if not k.startswith("ctc.")}
     weights["proj_out.weight"] = weights["model.decoder.embed_tokens.weight"]
     network.load_state_dict(weights)

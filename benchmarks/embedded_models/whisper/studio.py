@@ -17,6 +17,7 @@ from benchmarks.embedded_models.whisper.windows import Plan
 from serve_app.domain import SAMPLE_RATE, WINDOW_S
 
 N_FFT, HOP, N_MELS = 400, 160, 80  # Whisper's
+BREAK_HZ, BREAK_MEL = 1000.0, 15.0  # Slaney's scale is a line below and a logarithm above
 N_NOISES = 24  # tracks of WINDOW_S
 ROOM_S = (0.08, 0.45)  # until a room's sound is gone
 P_ROOM, P_NOISE, P_NOISE_ALONE, P_FILTER, P_BAND = 0.3, 0.6, 0.85, 0.65, 0.5
@@ -82,7 +83,7 @@ class Studio:
         Args:
             sound: (b, n) samples in [-1, 1], zero beyond the audio.
             durations: (b,), of the audio in samples.
-            warped: (b,), in which windows the mel filters may be shifted, as by another vocal tract.
+            warped: (b,), where the mel filters may be shifted, as by another vocal tract.
         """
         spectrum = torch.stft(sound, N_FFT, HOP, window=self._hann, return_complex=True)[..., :-1]
         power = spectrum.abs().square()
@@ -131,7 +132,7 @@ class Studio:
         return self._record(filtered[:, :n])
 
     def _record(self, sound: torch.Tensor) -> torch.Tensor:
-        """Return the sound as recorded: companded, with hiss, at some loudness, at times clipped."""
+        """Return the sound as recorded: companded, with hiss, at any loudness, clipped at times."""
         b = len(sound)
         sound = sound / (sound.abs().amax(1, keepdim=True) + 1e-5)
         root = (sound.abs().sqrt() * 127).round() / 127
@@ -229,9 +230,11 @@ def mel_filters(warp: float = 1.0) -> NDArray[np.float32]:
 
 
 def _to_mel(hz: float) -> float:
-    """Slaney's scale: lines up to 1 kHz, logarithms above (Auditory Toolbox, 1998)."""
-    return hz * 3 / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
+    """Return Slaney's mel of a frequency (Auditory Toolbox, 1998)."""
+    log = BREAK_MEL + 27 * math.log(hz / BREAK_HZ) / math.log(6.4)
+    return hz * BREAK_MEL / BREAK_HZ if hz < BREAK_HZ else log
 
 
 def _to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * math.log(6.4) / 27))
+    exponential = BREAK_HZ * np.exp((mel - BREAK_MEL) * math.log(6.4) / 27)
+    return np.where(mel < BREAK_MEL, mel * BREAK_HZ / BREAK_MEL, exponential)

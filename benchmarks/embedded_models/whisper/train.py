@@ -185,7 +185,12 @@ def train(run: Run) -> Trainer:
     plans = Plans(bank, run, trainer.n_steps)
     studio = Studio(bank, run.device, seed=trainer.n_steps)
     loader = DataLoader(
-        plans, batch_size=None, num_workers=run.workers, prefetch_factor=4 if run.workers else None
+        plans,
+        batch_size=None,
+        num_workers=run.workers,
+        prefetch_factor=4 if run.workers else None,
+        # The workers share the bank's memory.
+        multiprocessing_context="fork" if run.workers else None,
     )
     before_s = trainer.trained_s
     started_s = told_s = saved_s = time.monotonic()

@@ -22,6 +22,7 @@ CHARACTERS = {c: i for i, c in enumerate(" 'abcdefghijklmnopqrstuvwxyz", 1)}  # 
 IGNORED = -1  # a label that is not learnt: the prompt's
 FRAMES_PER_S = 50  # of the encoder's output
 MAX_TOKENS = 440  # of a target and its prompt; the model has 448 positions
+SHORT_S = 2.5  # a window that has no room for a pause at its beginning
 LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
 
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
@@ -101,7 +102,7 @@ class Planner:
         full = window_s == WINDOW_S
         most = 1 if single else int(rng.choice(MAX_UTTERANCES[full]))
         with_times = rng.random() < P_TIMESTAMPS
-        at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > 2.5 else 0.1
+        at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > SHORT_S else 0.1
         placements: list[Placement] = []
         cut = None
         n_tokens = 0
@@ -139,10 +140,9 @@ class Planner:
     def _no_speech(self, window_s: float) -> Window:
         """Plan a window without speech: `<|nospeech|>`, and the end at once in either mode."""
         rng, tokens = self._rng, self._tokenizer
-        duration_s = window_s if rng.random() < 0.5 else rng.uniform(0.2, window_s)
-        first = tokens.no_timestamps
-        if rng.random() < 0.5:
-            first = tokens.timestamp(rng.uniform(0, LAST_FIRST_S) if rng.random() < 0.5 else 0.0)
+        duration_s = rng.choice((window_s, rng.uniform(0.2, window_s)))
+        at_s = rng.choice((0.0, rng.uniform(0, LAST_FIRST_S)))
+        first = int(rng.choice((tokens.no_timestamps, tokens.timestamp(at_s))))
         return Window(
             duration_s=duration_s,
             inputs=[tokens.start, first],
@@ -214,7 +214,9 @@ class Planner:
                 n = min(self._bank.length(p.utterance), int((n_samples - at) * p.speed))
                 placed.append((row, self._bank.start(p.utterance), n, at))
                 played.append((p.speed, p.gain))
-            aligned += [(row, i, min(a, n_frames - 1), min(b, n_frames)) for i, a, b in window.aligned]
+            aligned += [
+                (row, i, min(a, n_frames - 1), min(b, n_frames)) for i, a, b in window.aligned
+            ]
         return Plan(
             window_s=window_s,
             clean=clean,
