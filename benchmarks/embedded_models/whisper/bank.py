@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +86,14 @@ def save_part(bank: Bank, path: Path, *, opus: bool = False) -> None:
         path: of the .npz file.
         opus: 3 kB for a second of speech instead of 32; reading it needs PyAV.
     """
-    sound = np.frombuffer(_encode(bank.pcm), np.uint8) if opus else bank.pcm
+    sound: dict[str, Any] = {"pcm": bank.pcm}
+    if opus:
+        sound = {"opus": np.frombuffer(_encode(bank.pcm), np.uint8)}
     unfinished = path.with_suffix(".tmp")
     with unfinished.open("wb") as file:
         np.savez(
             file,
-            **{"opus" if opus else "pcm": sound},
+            **sound,
             ends=bank.ends,
             texts=np.array("\n".join(bank.texts)),
             voices=np.array("\n".join(bank.voices)),
@@ -155,7 +158,7 @@ def _decode(opus: bytes, n: int) -> NDArray[np.int16]:
     import av
 
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with av.open(io.BytesIO(opus)) as container:
+    with av.open(io.BytesIO(opus), "r") as container:
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
     frames += resampler.resample(None)
     pcm: NDArray[np.int16] = np.concatenate([frame.to_ndarray()[0] for frame in frames])[:n]

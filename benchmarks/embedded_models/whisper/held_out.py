@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.embedded_models.whisper import numbers, text
 from benchmarks.embedded_models.whisper.bank import Utterance
-from benchmarks.embedded_models.whisper.speak import utter_many
+from benchmarks.embedded_models.whisper.speak import PEAK, QUIET, utter_many
 from serve_app.domain import SAMPLE_RATE
 from serve_app.stages.audio import decode_audio
 
@@ -53,7 +53,7 @@ def utterances(name: str, n: int) -> list[Utterance]:
 
 def clip(spoken: Utterance, rng: np.random.Generator, *, snr_db: float | None = None) -> Clip:
     """Return an utterance as a file of its own, clean or in white noise."""
-    speech = spoken.samples.astype(np.float32) / 32768
+    speech = _to_float(spoken)
     padded = np.pad(speech, (round(LEAD_S * SAMPLE_RATE), round(TAIL_S * SAMPLE_RATE)))
     level = FLOOR
     if snr_db is not None:
@@ -75,7 +75,7 @@ def file_of(spoken: Sequence[Utterance], rng: np.random.Generator) -> Clip:
     parts: list[Samples] = []
     for one in spoken:
         parts.append(np.zeros(round(rng.uniform(*FILE_GAPS_S) * SAMPLE_RATE), np.float32))
-        parts.append(one.samples.astype(np.float32) / 32768)
+        parts.append(_to_float(one))
     joined = np.concatenate([*parts, np.zeros(round(TAIL_S * SAMPLE_RATE), np.float32)])
     noise = rng.standard_normal(len(joined)).astype(np.float32) * np.float32(FLOOR)
     return Clip(samples=joined + noise, text=" ".join(one.text for one in spoken))
@@ -144,7 +144,14 @@ def festival(n: int) -> list[Utterance]:
 
 
 def _trim(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Cut the silence at both ends, and bring the peak to 0.7."""
-    loud = np.flatnonzero(np.abs(pcm.astype(np.int32)) > 0.02 * np.abs(pcm.astype(np.int32)).max())
+    """Cut the silence at both ends, and bring the peak to PEAK."""
+    height = np.abs(pcm.astype(np.int32))
+    loud = np.flatnonzero(height > QUIET * height.max())
     kept = pcm[loud[0] : loud[-1] + 1].astype(np.float32)
-    return np.round(kept * (0.7 * 32767 / np.abs(kept).max())).astype(np.int16)
+    trimmed: NDArray[np.int16] = np.round(kept * (PEAK * 32767 / height.max())).astype(np.int16)
+    return trimmed
+
+
+def _to_float(spoken: Utterance) -> Samples:
+    samples: Samples = spoken.samples.astype(np.float32) / np.float32(32768)
+    return samples

@@ -111,5 +111,5 @@ def _aligned_loss(attention: torch.Tensor, aligned: torch.Tensor) -> torch.Tenso
     scores = attention[row, position].log_softmax(-1)
     frames = torch.arange(scores.shape[1], device=scores.device)
     spoken = (frames >= first[:, None]) & (frames < end[:, None])
-    inside = (scores * spoken).sum(1) / spoken.sum(1).clamp(min=1)
+    inside: torch.Tensor = (scores * spoken).sum(1) / spoken.sum(1).clamp(min=1)
     return -inside.mean()

@@ -191,7 +191,8 @@ class Studio:
         tracks = torch.fft.irfft(torch.fft.rfft(white) * (1 + hz / 50) ** -slope, n)
         at_s = torch.arange(n, device=self._device) / SAMPLE_RATE
         swell = 1 + 0.9 * torch.sin(2 * math.pi * at_s * self._uniform(0.2, 3, N_NOISES)[:, None])
-        hum = sum(torch.sin(2 * math.pi * 50 * k * at_s) / k**1.2 for k in range(1, 12))
+        overtones = torch.arange(1, 12, device=self._device)[:, None]
+        hum = (torch.sin(2 * math.pi * 50 * overtones * at_s) / overtones**1.2).sum(0)
         tracks[0::4] *= swell[0::4]
         tracks[1::4] = tracks[1::4] * 0.5 + hum * tracks[1::4].std()
         for i in range(3, N_NOISES, 4):  # voices over each other, backwards, so that none is meant
@@ -199,7 +200,9 @@ class Studio:
             voices = [self._pcm[int(s) : int(s) + n].flip(0).float() for s in starts]
             babble = torch.stack([v.repeat(-(-n // len(v)))[:n] for v in voices]).sum(0)
             tracks[i] = babble
-        return tracks / (tracks.square().mean(1, keepdim=True).sqrt() + 1e-9)
+        level: torch.Tensor = tracks.square().mean(1, keepdim=True).sqrt()
+        levelled: torch.Tensor = tracks / (level + 1e-9)
+        return levelled
 
     def _uniform(self, low: float, high: float, n: int) -> torch.Tensor:
         return torch.rand(n, device=self._device, generator=self._random) * (high - low) + low

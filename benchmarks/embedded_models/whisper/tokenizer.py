@@ -39,14 +39,15 @@ class SpeechTokenizer:
             ValueError: a special token is missing.
         """
         self._tokenizer = Tokenizer.from_file(str(path))
-        ids = {name: self._tokenizer.token_to_id(name) for name in (*SPECIAL, "<|0.00|>")}
-        if missing := [name for name, i in ids.items() if i is None]:
-            raise ValueError(f"{path} lacks {', '.join(missing)}")
+        found = {name: self._tokenizer.token_to_id(name) for name in (*SPECIAL, "<|0.00|>", SPACE)}
+        ids = {name: i for name, i in found.items() if i is not None}
+        if missing := found.keys() - ids.keys():
+            raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
         self.ids = ids
         self.end, self.start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
         self.previous, self.no_speech = ids["<|startofprev|>"], ids["<|nospeech|>"]
         self.no_timestamps, self.first_timestamp = ids["<|notimestamps|>"], ids["<|0.00|>"]
-        self.bare_space = self._tokenizer.token_to_id(SPACE)
+        self.bare_space = ids[SPACE]
         self._words: dict[str, list[int]] = {}
 
     @property
@@ -57,7 +58,7 @@ class SpeechTokenizer:
     def timestamp(self, at_s: float) -> int:
         """Return the token of a time in the window."""
         step = min(N_TIMESTAMPS - 1, max(0, round(at_s / STEP_S)))
-        return int(self.first_timestamp) + step
+        return self.first_timestamp + step
 
     def encode(self, word: str) -> list[int]:
         """Return the tokens of a word and the space before it, none of which is the bare space.

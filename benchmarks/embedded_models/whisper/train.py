@@ -110,15 +110,11 @@ class Trainer:
             click.echo(f"from {run.start}, {n_new} layers new")
         self.network = network.to(run.device)
         self._learnt = {k: w for k, w in self.network.named_parameters() if w.requires_grad}
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [w for w in self._learnt.values() if w.dim() > 1]},
-                {"params": [w for w in self._learnt.values() if w.dim() == 1], "weight_decay": 0.0},
-            ],
-            lr=run.rate,
-            betas=BETAS,
-            weight_decay=DECAY,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": [w for w in self._learnt.values() if w.dim() > 1], "weight_decay": DECAY},
+            {"params": [w for w in self._learnt.values() if w.dim() == 1], "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=run.rate, betas=BETAS)
         self.n_steps, self.trained_s = 0, 0.0
         if stored:
             self.n_steps, self.trained_s = stored.n_steps, stored.trained_s
@@ -254,12 +250,13 @@ def _shape(name: str, n_tokens: int) -> Shape:
 def main(folder: Path, total_s: float, slice_s: float, **how: Any) -> None:
     """Train for one slice; call it again until `--total-s` are over."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    defaults = {
+    defaults: dict[str, Any] = {
         "audio_s": AUDIO_S[device],
         "rate": RATE[device],
         "workers": 8 if device == "cuda" else 0,
     }
-    chosen = {name: defaults.get(name) if value is None else value for name, value in how.items()}
+    given = {name: value for name, value in how.items() if value is not None}
+    chosen: dict[str, Any] = {"start": None, **defaults, **given}
     train(Run(folder=folder, total_s=total_s, slice_s=slice_s, device=device, **chosen))
 
 

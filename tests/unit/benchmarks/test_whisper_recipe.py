@@ -175,5 +175,5 @@ def test_training_needs_no_more_than_torch_numpy_tokenizers_and_click() -> None:
         f"benchmarks.embedded_models.whisper.{name}" for name in modules
     )
     pytest.importorskip("torch", reason="the extra serve_app[diarization] is not installed")
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
