@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from benchmarks.embedded_models.whisper import numbers, text
+from benchmarks.embedded_models.whisper import engines, held_out, numbers, text
 from benchmarks.embedded_models.whisper.bank import (
     Bank,
     Utterance,
@@ -16,10 +16,12 @@ from benchmarks.embedded_models.whisper.bank import (
     make_bank,
     save_part,
 )
+from benchmarks.embedded_models.whisper.speak import utter
 from benchmarks.embedded_models.whisper.tokenizer import SpeechTokenizer, train
 from benchmarks.embedded_models.whisper.voices import (
     HELD_OUT_ESPEAK,
     HELD_OUT_FLITE,
+    Speaker,
     draw_speaker,
 )
 from benchmarks.embedded_models.whisper.windows import CHARACTERS, IGNORED, Planner
@@ -177,3 +179,47 @@ def test_training_needs_no_more_than_torch_numpy_tokenizers_and_click() -> None:
     pytest.importorskip("torch", reason="the extra serve_app[diarization] is not installed")
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "speaker",
+    [
+        Speaker(engine="espeak", voice="en-us+f3"),
+        Speaker(engine="espeak", voice="en-us+f3", tract=1.1),
+        Speaker(engine="flite", voice="rms"),
+        Speaker(engine="flite", voice="rms", tract=1.2),
+    ],
+)
+def test_the_engines_tell_when_each_word_is_spoken(speaker: Speaker) -> None:
+    said = "turn on the light in the kitchen"
+    try:
+        engines.speak(["one"], speaker)
+    except OSError as error:
+        pytest.skip(f"espeak-ng or flite is not installed: {error}")
+    spoken = utter(said, speaker, Random(0), None)
+    assert spoken is not None
+    duration_s = len(spoken.samples) / SAMPLE_RATE
+    assert 1.0 < duration_s < 4.0  # whatever the vocal tract
+    starts, ends = spoken.words_s.T
+    assert len(starts) == len(said.split())
+    assert (np.diff(starts) > 0).all()
+    assert starts[0] < 0.2
+    assert ends[-1] > 0.9 * duration_s
+    assert np.abs(spoken.samples).max() == pytest.approx(0.7 * 32767, rel=0.01)
+
+
+def test_files_and_clips_of_the_evaluation_are_what_they_say(bank: Bank) -> None:
+    rng = np.random.default_rng(0)
+    spoken = [bank.utterance(i) for i in range(3)]
+    alone = held_out.clip(spoken[0], rng, snr_db=20)
+    inside = alone.samples[round(alone.start_s * SAMPLE_RATE) : round(alone.end_s * SAMPLE_RATE)]
+    noise = inside - spoken[0].samples.astype(np.float32) / 32768
+    snr_db = 10 * np.log10(np.mean((inside - noise) ** 2) / np.mean(noise**2))
+    assert snr_db == pytest.approx(20, abs=0.5)
+    together = held_out.file_of(spoken, rng)
+    assert together.text == " ".join(one.text for one in spoken)
+    speech_s = sum(len(one.samples) for one in spoken) / SAMPLE_RATE
+    gaps_s = len(together.samples) / SAMPLE_RATE - speech_s - held_out.TAIL_S
+    assert 3 * 0.4 <= gaps_s <= 3 * 1.2
+    kinds = {kind for kind, samples in held_out.without_speech(10) if len(samples) > SAMPLE_RATE}
+    assert kinds == set(held_out.KINDS)
