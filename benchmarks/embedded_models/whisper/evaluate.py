@@ -100,7 +100,7 @@ class Evaluation:
         self._rate("training voices, new sentences", clips("seen", N_HELD_OUT // 2))
         self._rate("digits", digits)
         self._rate("digits", digits, beam=5)
-        self._rate("held-out voices, 2600 words", clips("wide", N_HELD_OUT // 2))
+        self._rate("held-out voices, wider vocabulary", clips("wide", N_HELD_OUT // 2))
         spoken = held_out.festival(size.of(N_FESTIVAL))
         if spoken:
             self._rate("Festival voices", [held_out.clip(one, rng) for one in spoken])
