@@ -79,9 +79,9 @@ $(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt
-	@echo "[3/3] installing serve_app[demo,bench,test,diarization] and what it needs (5 GB with torch)"
+	@echo "[3/3] installing serve_app[demo,bench,test,diarization,convert] and what it needs (5 GB with torch)"
 	@$(BIN)/uv pip install --quiet -p $(BIN)/python -c constraints.txt \
-	  -e '.[demo,bench,test,diarization]'
+	  -e '.[demo,bench,test,diarization,convert]'
 	@touch $@ $(VENV)/.demo-installed
 
 $(VENV)/.bench-installed: $(VENV)/.test-installed

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, DecodeLimits, VadOptions
 
 EMBEDDED = "embedded"  # the source that names the demo model inside this package
+# The pipeline that pyannote publishes. Others take their PLDA from it where they name none.
+COMMUNITY_PIPELINE = "pyannote/speaker-diarization-community-1"
 MAX_ONGOING_CHUNKS = 512  # in a WhisperTranscriber at once, where a profile names no limit
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -94,11 +96,11 @@ class ModelSettings(Settings):
     # A Hugging Face id, a faster-whisper size, a local directory, or `embedded`.
     source: str
     aliases: tuple[str, ...] = ()  # further names that requests may use
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     compute_type: str = "auto"  # auto: float16 on cuda, int8 on cpu
     cpu_threads: int = Field(0, ge=0)  # per worker; 0: the cores that Ray gave the replica
     n_workers: PositiveInt = 1  # batches that run at the same time (CTranslate2 inter_threads)
-    beam_size: PositiveInt = 1  # where a request names none
+    beam_size: PositiveInt = 1  # 1: greedy search; where a request names none
     # as_needed: timestamp tokens are decoded only for requests that want times; they cost time per
     # token and can change a word. always: every format has the same words.
     timestamps: Literal["as_needed", "always"] = "as_needed"
@@ -107,7 +109,7 @@ class ModelSettings(Settings):
     # The tokens that a chunk may cost, by its length. OpenAI's decoder stops at 224 tokens for
     # 30 s, 7.5 per second; the margin is for chunks of a few words. None: 224 for any length.
     tokens_per_s: float | None = Field(8.0, gt=0)
-    token_margin: int = Field(32, ge=0)
+    token_margin: int = Field(32, ge=0)  # added to that
     # full: every chunk is padded to the 30 s that Whisper was trained on. fit: to the next 5 s,
     # which costs less; stock Whisper weights lose accuracy by it.
     encoder_window: Literal["full", "fit"] = "full"
@@ -127,12 +129,12 @@ class DiarizationSettings(Settings):
 
     # A Hugging Face id, a local directory with the pipeline's config.yaml, or `embedded`.
     source: str = EMBEDDED
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     # The name of the environment variable that holds a Hugging Face token.
     token_env: str = "HF_TOKEN"
-    # What a model call takes: windows, and voices in them. None: the pipeline's own.
-    segmentation_batch_size: PositiveInt | None = None
-    embedding_batch_size: PositiveInt | None = None
+    # What a model call takes. None: the pipeline's own.
+    segmentation_batch_size: PositiveInt | None = None  # windows
+    embedding_batch_size: PositiveInt | None = None  # voices in windows; None: the pipeline's own
     # Longer audio is refused: all of a file's voices are clustered at once, and the memory grows
     # faster than the length. The embedded pipeline takes 0.9 GB when it is loaded, 1.3 GB at
     # the peak for 10 minutes and 5.0 GB for 30.

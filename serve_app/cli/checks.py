@@ -18,12 +18,11 @@ import requests
 
 from serve_app import local, models
 from serve_app.domain import TranscriptionRequest
-from serve_app.settings import EMBEDDED
+from serve_app.settings import COMMUNITY_PIPELINE, EMBEDDED
 from serve_app.stages.whisper import device
 
 PACKAGES = ("serve_app", "ray", "ctranslate2", "faster-whisper", "av", "onnxruntime", "numpy")
 OPTIONAL = (("pyannote.audio", "diarization"), ("nvidia-cublas-cu12", "cuda"))
-GATED = "pyannote/speaker-diarization-community-1"
 MIN_FREE_BYTES = 5e9  # large-v3 is 3.1 GB, and its download is kept beside it until it is whole
 PORTS: Mapping[int, str] = {8000: "HTTP", 8265: "Ray's dashboard"}
 HUB_TIMEOUT_S = 5.0
@@ -155,7 +154,7 @@ def check_hub() -> Iterator[Finding]:
     headers = {"Authorization": f"Bearer {token}"}
     try:
         who = requests.get(f"{endpoint}/api/whoami-v2", headers=headers, timeout=HUB_TIMEOUT_S)
-        url = f"{endpoint}/{GATED}/resolve/main/config.yaml"
+        url = f"{endpoint}/{COMMUNITY_PIPELINE}/resolve/main/config.yaml"
         gated = requests.head(url, headers=headers, timeout=HUB_TIMEOUT_S)
     except requests.RequestException as error:
         text = f"{endpoint} cannot be reached ({type(error).__name__})"
@@ -167,10 +166,10 @@ def check_hub() -> Iterator[Finding]:
         return
     yield _ok("hub", f"the token is {who.json().get('name', 'known')}'s")
     if gated.status_code < requests.codes.bad_request:
-        yield _ok("hub", f"{GATED} may be read")
+        yield _ok("hub", f"{COMMUNITY_PIPELINE} may be read")
     else:
-        text = f"{GATED} may not be read ({gated.status_code})"
-        yield _warn("hub", text, f"Accept its conditions at {endpoint}/{GATED}")
+        text = f"{COMMUNITY_PIPELINE} may not be read ({gated.status_code})"
+        yield _warn("hub", text, f"Accept its conditions at {endpoint}/{COMMUNITY_PIPELINE}")
 
 
 def check_ports(ports: Mapping[int, str] = PORTS) -> Iterator[Finding]:

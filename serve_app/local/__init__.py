@@ -6,12 +6,16 @@
         made = whisper.transcribe("file.mp3")
         print(made.text, made.real_time_factor)
 
-    batches   `@serve.batch`'s part: the jobs that the gate hands over at once, to one call
-    whisper   the facade
+    loading    a model's name -> its settings, and its weights in memory
+    batches    `@serve.batch`'s part: the jobs that the gate hands over at once, to one call
+    speakers   SpeakerDiarizer's part: who speaks when
+    progress   how far a file is
+    whisper    the facade
 
 Each file imports only those above it.
 """
 
-from serve_app.local.whisper import N_FILES, LocalTranscript, Progress, Whisper, load
+from serve_app.local.progress import Progress
+from serve_app.local.whisper import N_FILES, LocalTranscript, Whisper, load
 
 __all__ = ["N_FILES", "LocalTranscript", "Progress", "Whisper", "load"]

@@ -1,22 +1,20 @@
 """A model name in, something that transcribes files out; called by Python users and `serve-app`."""
 
 import asyncio
-import os
 import sys
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app import models, pipeline
+from serve_app import channels, models, pipeline
 from serve_app.domain import (
     Audio,
     Chunk,
@@ -27,27 +25,21 @@ from serve_app.domain import (
     Transcript,
     TranscriptionRequest,
 )
-from serve_app.errors import InvalidRequestError, ModelLoadError
 from serve_app.fan_out import FileTranscription, RunLimits
 from serve_app.local.batches import Batches
-from serve_app.settings import EMBEDDED, AppSettings, ModelSettings, model_name
+from serve_app.local.loading import load_engine, make_settings, n_cores
+from serve_app.local.progress import Progress, Tally
+from serve_app.local.speakers import SpeakerFinder
+from serve_app.settings import AppSettings, DiarizationSettings
+from serve_app.speakers import SpeakerSearch
 from serve_app.stages import audio as files
 from serve_app.stages.vad import SpeechDetector
-from serve_app.stages.whisper import WhisperEngine
 
 N_FILES = 4  # that are transcribed at the same time fill the batches of short ones
 
 Answer = TypeVar("Answer")
 
 _DEFAULT_REQUEST = TranscriptionRequest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a file is."""
-
-    done_s: float  # of its audio
-    total_s: float | None  # by the file's header until its end is reached; None: it does not tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +52,15 @@ class LocalTranscript(Transcript):
     def real_time_factor(self) -> float:
         """Return the time it took over the audio's; below 1 is faster than speech."""
         return self.took_s / self.duration_s if self.duration_s else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _File:
+    """What is to be transcribed, and how."""
+
+    data: NDArray[np.uint8]  # (n,): the file's bytes
+    request: TranscriptionRequest
+    options: DecodeOptions
 
 
 def load(
@@ -82,7 +83,7 @@ def load(
     Raises:
         ModelLoadError: it cannot be found, downloaded or loaded.
     """
-    settings = _settings(model, device=device, compute_type=compute_type, cpu_threads=n_threads)
+    settings = make_settings(model, device=device, compute_type=compute_type, cpu_threads=n_threads)
     return Whisper(settings, batch_size=batch_size)
 
 
@@ -90,13 +91,14 @@ class Whisper:
     """A loaded model. `transcribe` may be called from several threads: they share batches."""
 
     def __init__(self, settings: AppSettings, *, batch_size: int | None = None) -> None:
-        """Load the settings' first model."""
+        """Load the settings' first model, and what tells speakers apart where they name it."""
         self._settings = settings
         self._model = settings.models[0]
-        engine = _load_engine(self._model)
+        engine = load_engine(self._model)
         self.placement = engine.placement  # the device, compute type and threads in use
         self._known = models.describe(self._model, engine.languages)
         self._detector = SpeechDetector()
+        self._speakers = SpeakerFinder(settings.diarization, n_cores=n_cores())
         self._decoders = ThreadPoolExecutor(2, "serve_app decoder")
         self._batches = Batches(
             engine,
@@ -114,6 +116,25 @@ class Whisper:
     def batch_size(self) -> int:
         """Return how many chunks a batch has at most."""
         return self._batches.max_batch_size
+
+    def load_diarization(self, diarization: str | DiarizationSettings) -> None:
+        """Load what tells speakers apart, for requests that ask for it.
+
+        Args:
+            diarization: the source of a pyannote.audio pipeline (a Hugging Face id, a directory,
+                `embedded`), or all its settings.
+
+        Raises:
+            ModelLoadError: it cannot be found, downloaded or loaded.
+        """
+        if isinstance(diarization, str):
+            # A server refuses long files for the sake of others; here there are none.
+            longest_s = self._settings.audio.max_audio_s
+            device = self._model.device
+            diarization = DiarizationSettings(
+                source=diarization, device=device, max_audio_s=longest_s
+            )
+        self._speakers = SpeakerFinder(diarization, n_cores=n_cores())
 
     def transcribe(
         self,
@@ -159,32 +180,51 @@ class Whisper:
     ) -> LocalTranscript:
         began_s = time.perf_counter()
         models.find_model(request.model, self._settings.models)
-        _check_speakers(request)
+        self._speakers.check(request)
         options = pipeline.decode_options(request, self._model, self._known)
         data, total_s = await self._in_thread(lambda: self._open(audio))
-        made: list[tuple[Chunk, ChunkTranscript]] = []
-        run = self._run(data, request, options)
-        async with aclosing(run.chunks()) as chunks:
-            async for chunk, transcript in chunks:
-                made.append((chunk, transcript))
-                on_progress(Progress(done_s=chunk.spans[-1].end_s, total_s=total_s))
-        on_progress(Progress(done_s=run.duration_s, total_s=run.duration_s))
-        whole = pipeline.finish(made, request, duration_s=run.duration_s, model=self._model.name)
-        took_s = time.perf_counter() - began_s
+        file = _File(data=data, request=request, options=options)
+        selected: list[int | None] = [None]
+        if request.multichannel:
+            n_channels = await self._in_thread(lambda: channels.count_channels(data))
+            selected = channels.select_channels(n_channels)
+        tally = Tally(on_progress, total_s=total_s, n_channels=len(selected))
+        async with self._speakers.search(data, request) as search:
+            made = await self._collect(file, selected, tally, search)
+            whole = await search.add_speakers(made)
+        tally.finish(whole.duration_s)
         values = {field.name: getattr(whole, field.name) for field in fields(whole)}
-        return LocalTranscript(**values, took_s=took_s)
+        return LocalTranscript(**values, took_s=time.perf_counter() - began_s)
 
-    def _run(
-        self, data: NDArray[np.uint8], request: TranscriptionRequest, options: DecodeOptions
-    ) -> FileTranscription:
+    async def _collect(
+        self, file: _File, selected: Sequence[int | None], tally: Tally, search: SpeakerSearch
+    ) -> Transcript:
+        """Return the transcript of those channels; one that is None is all of them, mixed."""
+        runs = [self._run(file, channel) for channel in selected]
+        made = await channels.collect_all(
+            [search.beside(tally.watch(i, run.chunks())) for i, run in enumerate(runs)]
+        )
+        transcripts = [
+            pipeline.finish(pairs, file.request, duration_s=run.duration_s, model=self._model.name)
+            for run, pairs in zip(runs, made, strict=True)
+        ]
+        if not file.request.multichannel:
+            [transcript] = transcripts
+            return transcript
+        *_, joined = channels.join_channels(transcripts)
+        assert isinstance(joined, Transcript)  # a stream ends with it
+        return joined
+
+    def _run(self, file: _File, channel: int | None) -> FileTranscription:
         request_id = uuid.uuid4().hex
+        start = None if channel is None else DecodeCursor(channel=channel)
 
         async def prepare(cursor: DecodeCursor | None) -> pipeline.Prepared:
             cut = pipeline.prepare_options(
-                self._settings, self._model, request, is_first=cursor is None
+                self._settings, self._model, file.request, is_first=cursor is None
             )
             return await self._in_thread(
-                lambda: pipeline.prepare(data, cursor, cut, self._detector)
+                lambda: pipeline.prepare(file.data, cursor or start, cut, self._detector)
             )
 
         async def transcribe(chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
@@ -195,9 +235,9 @@ class Whisper:
         return FileTranscription(
             prepare,
             transcribe,
-            options,
+            file.options,
             limits=RunLimits(max_in_flight=lambda: in_flight),
-            one_language=not request.multilingual,
+            one_language=not file.request.multilingual,
         )
 
     def _open(self, audio: Audio) -> tuple[NDArray[np.uint8], float | None]:
@@ -207,37 +247,6 @@ class Whisper:
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
-
-
-def _settings(source: str, **model: Any) -> AppSettings:
-    """Return the app's settings with that model alone."""
-    if source == EMBEDDED:  # with the chunks that it was trained on
-        model = {**AppSettings().models[0].model_dump(), **model}
-    return AppSettings(
-        models=(ModelSettings(**{"name": model_name(source), "source": source, **model}),)
-    )
-
-
-def _check_speakers(request: TranscriptionRequest) -> None:
-    """Refuse what needs more than this process has. Raises InvalidRequestError."""
-    if request.has_speakers:
-        asked = [name for name in ("diarize", "multichannel") if getattr(request, name)]
-        raise InvalidRequestError(
-            asked[0] if asked else "response_format",
-            "Speakers are not told apart in this process. Ask a server for it: with diarize=true "
-            "one whose profile has 'diarization:', with multichannel=true any.",
-        )
-
-
-def _load_engine(model: ModelSettings) -> WhisperEngine:
-    """Load a model and decode once. Raises ModelLoadError."""
-    directory = models.locate_model(model.source)
-    try:
-        engine = WhisperEngine(directory, model, n_cores=len(os.sched_getaffinity(0)))
-    except (RuntimeError, ValueError) as error:  # CTranslate2's, for files and compute types
-        raise ModelLoadError(model.source, str(error)) from error
-    pipeline.warm_up(engine)
-    return engine
 
 
 def _stop(

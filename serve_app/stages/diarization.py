@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from serve_app.domain import ANY_SPEAKERS, SAMPLE_RATE, Diarization, SpeakerOptions, Turn
 from serve_app.errors import ModelLoadError
-from serve_app.settings import DiarizationSettings
-
-# SpeakerDiarization takes its PLDA from here wherever a pipeline's config names none.
-_DEFAULT_PIPELINE = "pyannote/speaker-diarization-community-1"
+from serve_app.settings import COMMUNITY_PIPELINE, DiarizationSettings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,5 +117,5 @@ def _why(error: Exception | None, settings: DiarizationSettings) -> str:
     return (
         f"{type(error).__name__ if error else 'pyannote.audio'}: {first_line}. A pipeline of "
         f"Hugging Face needs an account that has accepted the conditions of '{settings.source}' "
-        f"and of '{_DEFAULT_PIPELINE}', and its token in the variable {settings.token_env}."
+        f"and of '{COMMUNITY_PIPELINE}', and its token in the variable {settings.token_env}."
     )

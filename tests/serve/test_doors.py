@@ -19,6 +19,7 @@ from serve_app.cli import main
 from serve_app.domain import Task, TranscriptionRequest
 from serve_app.stages.render import render
 from tests.clips import DATA, Pcm, clip, encode, join, silence, speech
+from tests.conversations import recording
 from tests.serve.conftest import TIMEOUT_S, Graph
 
 Pair = tuple[str, str]
@@ -76,8 +77,10 @@ CASES = {
     "unknown-language": Case(LIGHT, _words(language="tr"), "invalid_value"),
     "temperature": Case(LIGHT, _words(temperature="two"), "invalid_value"),
     "twice": Case(LIGHT, _words(hotwords="a", keywords="b"), "invalid_value"),
-    "speakers": Case(LIGHT, _words(diarize="true"), "invalid_value"),
-    "diarized": Case(LIGHT, _words(response_format="diarized_json"), "invalid_value"),
+    "channels": Case(
+        recording("stereo"), _words(multichannel="true", response_format="diarized_json")
+    ),
+    "speaker-counts": Case(LIGHT, _words(num_speakers="2"), "invalid_value"),
     "model": Case(LIGHT, _words(model="none"), "model_not_found"),
 }
 

@@ -103,11 +103,10 @@ def test_a_folder_that_cannot_be_written_is_told_for_its_file(tmp_path: Path) ->
         ((LIGHT, "--field", "stream=true"), "stream"),
         ((LIGHT, TRAIN, "--transcript-path", "out.json"), "one file"),
         ((LIGHT, "--device-id", "mps"), "GPU's number"),
-        ((LIGHT, "--diarization_model", "pyannote/any"), "profile"),
-        ((LIGHT, "--diarize"), "--url"),
-        ((LIGHT, "-f", "diarized_json"), "--url"),
+        ((LIGHT, "--num-speakers", "2"), "diarize"),
         ((LIGHT, "--diarize", "--num-speakers", "2", "--min-speakers", "2"), "min_speakers"),
         ((LIGHT, "--url", "http://127.0.0.1:9", "--batch-size", "3"), "--batch-size"),
+        ((LIGHT, "--url", "http://127.0.0.1:9", "--diarization_model", "x/y"), "--diarization-mo"),
     ],
     ids=lambda value: None if isinstance(value, tuple) else str(value),
 )

@@ -16,14 +16,18 @@ from serve_app.cli.transcribe.wanted import Pair, read_formats, read_wanted
 from serve_app.domain import ResponseFormat, Task
 from serve_app.errors import TranscriptionError
 from serve_app.models import SIZES
+from serve_app.settings import COMMUNITY_PIPELINE
 
 FORMAT_OPTION = "--response-format"
 FORMATS = [one.value for one in ResponseFormat]
 DEFAULT_MODEL = "turbo"
-_OPENAI = "openai/whisper-"  # the ids of the same models for another engine
+_PUBLISHED = ("openai/whisper-", "distil-whisper/")  # ids of the same models for another engine
 
 # Options that a model in this process needs, and a server has settled already.
-_LOCAL_ONLY = ("device", "device_id", "compute_type", "batch_size", "threads")
+_LOCAL_ONLY = (
+    *("device", "device_id", "compute_type", "batch_size", "threads"),
+    "diarization_model",
+)
 
 
 class FormatsCommand(click.Command):
@@ -105,7 +109,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--timestamp", type=click.Choice(["chunk", "word"]), help="Of those chunks."),
     click.option("--device-id", help="A GPU by its number."),
     click.option("--hf-token", envvar="HF_TOKEN", help="For gated models (or $HF_TOKEN)."),
-    click.option("--diarization_model", "--diarization-model", "diarization_model"),
+    click.option(
+        *("--diarization-model", "--diarization_model", "diarization_model"),
+        help="Tell the speakers apart by this pyannote.audio pipeline: a Hugging Face id, "
+        f"directory or `embedded`. With --diarize alone: {COMMUNITY_PIPELINE}.",
+    ),
 )
 
 
@@ -127,7 +135,7 @@ def transcribe(**given: Any) -> None:
     if given["hf_token"]:
         os.environ["HF_TOKEN"] = given["hf_token"]
     batch, warnings = _read_batch(given)
-    open_door = _door_opener(given)
+    open_door = _door_opener(given, has_turns=batch.wanted.leading.needs_turns)
     for warning in warnings:
         click.echo(f"Note: {warning}", err=True)
     raise SystemExit(run(batch, open_door))
@@ -149,10 +157,6 @@ def _read_batch(given: dict[str, Any]) -> tuple[Batch, list[str]]:
     if chunks_path:
         formats = [*(formats if folder else ()), ResponseFormat.VERBOSE_JSON]
     wanted, warnings = read_wanted(Task(given["task"]), _pairs(given), list(dict.fromkeys(formats)))
-    if wanted.leading.has_speakers and not given["url"]:
-        raise click.UsageError(
-            "Speakers are told apart by a server: name it by --url. (invalid_value)"
-        )
     batch = Batch(
         sources=sources,
         wanted=wanted,
@@ -176,7 +180,7 @@ def _pairs(given: dict[str, Any]) -> list[Pair]:
         pairs.append(("model", given["model"]))
     if given["vad"] is not None:
         pairs.append(("vad_filter", str(given["vad"]).lower()))
-    if given["diarize"]:
+    if given["diarize"] or given["diarization_model"]:
         pairs.append(("diarize", "true"))
     if given["word_timestamps"] or given["timestamp"] == "word":
         pairs.append(("timestamp_granularities[]", "segment,word"))
@@ -188,13 +192,8 @@ def _pairs(given: dict[str, Any]) -> list[Pair]:
     return pairs
 
 
-def _door_opener(given: dict[str, Any]) -> Callable[[], Door]:
+def _door_opener(given: dict[str, Any], *, has_turns: bool) -> Callable[[], Door]:
     """Return what loads the model, or knows the server. Raises click.UsageError."""
-    if given["diarization_model"]:
-        raise click.UsageError(
-            "--diarization_model: the model that tells speakers apart is set in the profile of a "
-            "server. Start one and name it by --url."
-        )
     if given["url"]:
         if local_only := [name for name in _LOCAL_ONLY if given[name] is not None]:
             name = local_only[0].replace("_", "-")
@@ -207,14 +206,16 @@ def _door_opener(given: dict[str, Any]) -> Callable[[], Door]:
             raise click.UsageError(f"--device-id {given['device_id']}: expected a GPU's number.")
         os.environ["CUDA_VISIBLE_DEVICES"] = given["device_id"]  # before CUDA is loaded
         given = {**given, "device": given["device"] or "cuda"}
-    return lambda: LocalDoor(_load(given))
+    diarization = given["diarization_model"] or COMMUNITY_PIPELINE if has_turns else None
+    return lambda: LocalDoor(_load(given, diarization))
 
 
-def _load(given: dict[str, Any]) -> local.Whisper:
-    """Load the model; say what was chosen. Raises click.ClickException."""
+def _load(given: dict[str, Any], diarization: str | None) -> local.Whisper:
+    """Load the models; say what was chosen. Raises click.ClickException."""
     model = given["model"] or DEFAULT_MODEL
-    if model.startswith(_OPENAI) and model.removeprefix(_OPENAI) in SIZES:
-        model = model.removeprefix(_OPENAI)
+    for publisher in _PUBLISHED:
+        if model.removeprefix(publisher) in SIZES:
+            model = model.removeprefix(publisher)
     try:
         whisper = local.load(
             model,
@@ -223,12 +224,14 @@ def _load(given: dict[str, Any]) -> local.Whisper:
             batch_size=given["batch_size"],
             n_threads=given["threads"] or 0,
         )
+        if diarization:
+            whisper.load_diarization(diarization)
     except TranscriptionError as error:
         raise click.ClickException(error.message) from None
     placement = whisper.placement
-    click.echo(
+    told = (
         f"{model} on {placement.device}, {placement.compute_type}, "
-        f"batches of {whisper.batch_size} at most",
-        err=True,
+        f"batches of {whisper.batch_size} at most"
     )
+    click.echo(f"{told}; speakers by {diarization}" if diarization else told, err=True)
     return whisper

@@ -26,7 +26,10 @@ class Wanted:
     @property
     def leading(self) -> TranscriptionRequest:
         """Return the request whose transcript has what every format shows."""
-        return max(self.requests.values(), key=lambda one: (one.needs_words, one.timestamps))
+        return max(
+            self.requests.values(),
+            key=lambda one: (one.has_speakers, one.needs_words, one.timestamps),
+        )
 
 
 def read_formats(typed: Sequence[str]) -> list[ResponseFormat]:

@@ -1,0 +1,1 @@
+"""README's pictures, and the script that makes them of real runs."""

@@ -1,0 +1,79 @@
+"""Who speaks when, in this process: SpeakerDiarizer's part."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve_app import pipeline, speakers
+from serve_app.domain import Diarization, SpeakerOptions, TranscriptionRequest
+from serve_app.errors import InvalidRequestError
+from serve_app.settings import DiarizationSettings
+
+File = NDArray[np.uint8]
+
+
+class SpeakerFinder:
+    """A pyannote.audio pipeline, or none. To be used on one event loop."""
+
+    def __init__(self, settings: DiarizationSettings | None, *, n_cores: int) -> None:
+        """Load the pipeline, where the settings name one. Raises ModelLoadError."""
+        # pyannote promises nothing about several threads in one pipeline.
+        self._one_at_a_time = threading.Lock()
+        self._diarize: Callable[[File, SpeakerOptions], Diarization] | None = None
+        if settings:
+            token = os.environ.get(settings.token_env)
+            model = speakers.load_model(settings, token=token, n_cores=n_cores)
+            self._diarize = partial(speakers.diarize_file, model=model, settings=settings)
+
+    def search(self, file: File, request: TranscriptionRequest) -> speakers.SpeakerSearch:
+        """Return the search for the turns that a request needs; it begins when it is entered."""
+        return speakers.SpeakerSearch(partial(self._find_turns, file), request)
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Refuse a request for speakers where there is no pipeline. Raises InvalidRequestError."""
+        if request.needs_turns and self._diarize is None:
+            raise InvalidRequestError(
+                "diarize" if request.diarize else "response_format",
+                "No pipeline that tells speakers apart is loaded: call load_diarization. "
+                "A file with one speaker in each channel needs none with multichannel=true.",
+            )
+
+    async def _find_turns(self, file: File, options: SpeakerOptions) -> Diarization:
+        """Diarize in a thread that nobody has to wait for: it cannot be stopped half-way."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Diarization] = loop.create_future()
+        work = partial(self._run, file, options, found)
+        threading.Thread(target=work, name="serve_app diarizer", daemon=True).start()
+        return await found
+
+    def _run(self, file: File, options: SpeakerOptions, found: asyncio.Future[Diarization]) -> None:
+        assert self._diarize
+        with self._one_at_a_time:
+            if found.cancelled():
+                return
+            try:
+                settle = partial(_settle, found, made=self._diarize(file, options))
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+                settle = partial(_settle, found, error=pipeline.unwrap(error))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            found.get_loop().call_soon_threadsafe(settle)
+
+
+def _settle(
+    found: asyncio.Future[Diarization],
+    *,
+    made: Diarization | None = None,
+    error: Exception | None = None,
+) -> None:
+    if found.done():  # whoever asked has left
+        return
+    if made:
+        found.set_result(made)
+    elif error:
+        found.set_exception(error)

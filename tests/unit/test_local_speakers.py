@@ -1,0 +1,97 @@
+"""Speakers in one process: the same stages as the SpeakerDiarizer's, on conversations."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from serve_app import TranscriptionRequest, local
+from serve_app.cli import main
+from serve_app.domain import ResponseFormat
+from serve_app.errors import InvalidRequestError, TooLongToDiarizeError
+from serve_app.settings import COMMUNITY_PIPELINE, DiarizationSettings
+from tests.clips import DATA
+from tests.conversations import FOLDER, error_rate, recording, reference
+
+# Importing torch and pyannote.audio takes a minute where the disk is cold or the machine busy.
+pytestmark = pytest.mark.timeout(400)
+
+DIARIZED = TranscriptionRequest(response_format=ResponseFormat.DIARIZED_JSON)
+TIMED = TranscriptionRequest(segments=True)
+TWO, LIGHT = FOLDER / "two.ogg", DATA / "light.flac"
+
+
+@pytest.fixture(scope="module")
+def whisper() -> Iterator[local.Whisper]:
+    with local.load("embedded") as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def diarizing() -> Iterator[local.Whisper]:
+    with local.load("embedded") as loaded:
+        loaded.load_diarization("embedded")
+        yield loaded
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["transcribe", "-m", "embedded", *words])
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [(TranscriptionRequest(diarize=True), "diarize"), (DIARIZED, "response_format")],
+    ids=["diarize", "diarized_json"],
+)
+def test_speakers_are_refused_where_nothing_tells_them_apart(
+    request_: TranscriptionRequest, param: str, whisper: local.Whisper
+) -> None:
+    with pytest.raises(InvalidRequestError, match="load_diarization") as caught:
+        whisper.transcribe(TWO, request_)
+    assert caught.value.param == param
+
+
+def test_each_channel_is_a_speaker_without_a_pipeline(whisper: local.Whisper) -> None:
+    seen: list[local.Progress] = []
+    request = TranscriptionRequest(multichannel=True, segments=True)
+    made = whisper.transcribe(recording("stereo"), request, on_progress=seen.append)
+    assert {segment.speaker for segment in made.segments} == {"A", "B"}
+    assert [one.done_s for one in seen] == sorted(one.done_s for one in seen)
+    assert seen[-1].done_s == made.duration_s
+
+
+def test_two_speakers_are_told_apart_in_this_process(diarizing: local.Whisper) -> None:
+    made = diarizing.transcribe(TWO, DIARIZED)
+    assert {segment.speaker for segment in made.segments} == {"A", "B"}
+    assert error_rate(reference("two"), made.turns, duration_s=made.duration_s) < 0.15
+    assert " ".join(s.text.strip() for s in made.segments) == made.text
+    assert all(s.speaker is None for s in diarizing.transcribe(LIGHT, TIMED).segments)
+
+
+def test_a_file_that_is_too_long_for_the_pipelines_settings_is_refused() -> None:
+    with local.load("embedded") as loaded:
+        loaded.load_diarization(DiarizationSettings(max_audio_s=5.0))
+        with pytest.raises(TooLongToDiarizeError):
+            loaded.transcribe(TWO, DIARIZED)
+
+
+def test_the_command_line_tells_speakers_apart_in_every_format(tmp_path: Path) -> None:
+    words = ("--diarization-model", "embedded", "-f", "text", "diarized_json")
+    answer = run(str(TWO), *words, "-o", str(tmp_path))
+    assert answer.exit_code == 0, answer.stderr
+    assert "speakers by embedded" in answer.stderr
+    told = json.loads((tmp_path / "two.diarized.json").read_text())
+    assert {segment["speaker"] for segment in told["segments"]} == {"A", "B"}
+    lines = (tmp_path / "two.txt").read_text().splitlines()
+    assert {line.partition(": ")[0] for line in lines} == {"A", "B"}
+
+
+def test_a_pipeline_that_cannot_be_had_ends_the_command_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    answer = run(str(TWO), "--diarize", "--num-speakers", "2")
+    assert answer.exit_code == 1
+    assert f"accepted the conditions of '{COMMUNITY_PIPELINE}'" in answer.stderr.splitlines()[-1]
