@@ -16,14 +16,19 @@ import ray
 import requests
 import srt
 import webvtt
+from click.testing import CliRunner
 from openai.types.audio import TranscriptionDiarized
 from ray import serve
 
+from serve_app.api.fields import read_fields
+from serve_app.api.forms import group_fields
 from serve_app.app import app
-from serve_app.domain import Diarization, SpeakerOptions
+from serve_app.cli import main
+from serve_app.domain import Diarization, SpeakerOptions, Task
 from serve_app.settings import AppSettings, DiarizationSettings
+from serve_app.stages.render import render
 from tests.clips import encode, speech
-from tests.conversations import error_rate, recording, reference
+from tests.conversations import FOLDER, error_rate, recording, reference
 from tests.serve.conftest import TIMEOUT_S, Graph
 
 # Importing torch and pyannote.audio takes a minute where the disk is cold or the machine busy.
@@ -99,6 +104,20 @@ def test_words_are_given_to_who_speaks_them(diarized: Graph) -> None:
     ]
     assert len(right) > 20
     assert sum(right) / len(right) > 0.85
+
+
+def test_every_door_tells_the_same_speakers(diarized: Graph) -> None:
+    fields = {"response_format": "verbose_json", "diarize": "true"}
+    fields["timestamp_granularities"] = "word,segment"
+    over_http = diarized.post(recording("two"), **fields).json()
+    request = read_fields(group_fields(tuple(fields.items())), Task.TRANSCRIBE).request
+    made = diarized.handle.transcribe.remote(recording("two"), request).result(timeout_s=TIMEOUT_S)
+    words = ["transcribe", str(FOLDER / "two.ogg"), "--diarization-model", "embedded"]
+    answer = CliRunner().invoke(
+        main, [*words, "-m", "embedded", "--word-timestamps", "-f", "verbose_json"]
+    )
+    assert json.loads(render(made, request).content) == over_http
+    assert json.loads(answer.stdout) == over_http
 
 
 def test_the_call_in_readme_tells_two_speakers(diarized: Graph) -> None:

@@ -135,7 +135,11 @@ def test_an_app_of_ones_own_takes_the_handle(graph: Graph) -> None:
 
 def test_the_facade_prints_the_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(DATA)
-    assert printed_by(python_block("local.load")).startswith(references()["meeting"])
+    assert printed_by(python_block("made.real_time_factor")).startswith(references()["meeting"])
+
+
+def test_turkish_case_is_changed_as_turkish_is_written() -> None:
+    assert printed_by(python_block("to_upper")) == "İĞNE IŞIK ışık iğne\n"  # noqa: RUF001 - Turkish
 
 
 def test_a_folder_becomes_lines(

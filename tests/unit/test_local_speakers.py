@@ -1,6 +1,7 @@
 """Speakers in one process: the same stages as the SpeakerDiarizer's, on conversations."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_two_speakers_are_told_apart_in_this_process(diarizing: local.Whisper) -
     assert error_rate(reference("two"), made.turns, duration_s=made.duration_s) < 0.15
     assert " ".join(s.text.strip() for s in made.segments) == made.text
     assert all(s.speaker is None for s in diarizing.transcribe(LIGHT, TIMED).segments)
+
+
+def test_the_example_in_readme_prints_who_said_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```python\n([^`]*load_diarization[^`]*)^```$", readme, re.MULTILINE)
+    (tmp_path / "conversation.ogg").write_bytes(TWO.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[1:2] == " "]
+    assert {line[0] for line in lines} == {"A", "B"}
 
 
 def test_a_file_that_is_too_long_for_the_pipelines_settings_is_refused() -> None:

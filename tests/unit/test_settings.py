@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from docs.settings import PARTS, read_comments, settings_table
 from serve_app.settings import (
     AppSettings,
     BatchLimits,
@@ -62,3 +65,19 @@ def test_two_models_must_not_share_a_name() -> None:
 )
 def test_a_models_name_is_the_last_part_of_its_source(source: str, name: str) -> None:
     assert model_name(source) == name
+
+
+def test_readme_has_the_table_of_every_setting() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert settings_table() in readme, "python -m docs.settings writes it"
+
+
+def test_every_setting_has_a_meaning_in_that_table() -> None:
+    silent = [
+        f"{prefix}{name}"
+        for prefix, part in PARTS.items()
+        for name, meaning in read_comments(part).items()
+        if not meaning and f"`{prefix}{name}`" in settings_table()
+    ]
+    assert silent == []
+    assert "`models[].tokens_per_s`" in settings_table()
