@@ -3,7 +3,9 @@
 pyannote.audio and torch come with the extra `diarization` and are imported by the constructor.
 """
 
+import logging
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from serve_app.domain import ANY_SPEAKERS, SAMPLE_RATE, Diarization, SpeakerOptions, Turn
 from serve_app.errors import ModelLoadError
 from serve_app.settings import COMMUNITY_PIPELINE, DiarizationSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +50,13 @@ class SpeakerModel:
         try:
             import torch
             from pyannote.audio import Pipeline
+            from pyannote.audio.utils import vbx
         except (ImportError, OSError) as error:  # the second: torch and torchaudio do not match
             reason = f"{error}. Install the extra: pip install 'serve_app[diarization]'"
             raise ModelLoadError(settings.source, reason) from error
+        # It prints on stdout, where transcripts go, and warns of voices of one frame.
+        vbx.print = logger.debug
+        warnings.filterwarnings("ignore", r"std\(\): degrees of freedom", UserWarning)
         torch.set_num_threads(n_cores)
         self._torch = torch
         try:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import struct
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 import srt
 from click.testing import CliRunner, Result
 
+from docs.terminal import run as terminal_run
+from docs.terminal import screen
 from serve_app.cli import main
 from serve_app.cli.transcribe.wanted import to_chunks
 from tests.clips import DATA, encode, references, speech
@@ -182,6 +185,12 @@ def test_a_terminal_gets_a_bar_with_the_time_left_and_a_pipe_gets_none(tmp_path:
     for part in ("100%|", "2/2 files", "real-time factor", " left", str(tmp_path / "light.txt")):
         assert part in shown
     assert "%|" not in run(LIGHT).stderr
+
+
+def test_a_transcript_on_a_terminal_has_lines_of_its_own_beside_the_bar(tmp_path: Path) -> None:
+    exit_code, stream = terminal_run(f"{shlex.join(PROGRAM)} -m embedded {LIGHT}", tmp_path)
+    assert exit_code == 0
+    assert references()["light"] in screen(stream).splitlines()
 
 
 def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -91,14 +91,20 @@ def test_a_file_that_is_too_long_for_the_pipelines_settings_is_refused() -> None
 
 
 def test_the_command_line_tells_speakers_apart_in_every_format(tmp_path: Path) -> None:
-    words = ("--diarization-model", "embedded", "-f", "text", "diarized_json")
-    answer = run(str(TWO), *words, "-o", str(tmp_path))
+    words = (str(TWO), "--diarization-model", "embedded", "-f", "verbose_json", "diarized_json")
+    answer = run(*words, "--word-timestamps", "-o", str(tmp_path))
     assert answer.exit_code == 0, answer.stderr
     assert "speakers by embedded" in answer.stderr
-    told = json.loads((tmp_path / "two.diarized.json").read_text())
-    assert {segment["speaker"] for segment in told["segments"]} == {"A", "B"}
-    lines = (tmp_path / "two.txt").read_text().splitlines()
-    assert {line.partition(": ")[0] for line in lines} == {"A", "B"}
+    for name, key in (("two.diarized.json", "segments"), ("two.verbose.json", "words")):
+        told = json.loads((tmp_path / name).read_text())
+        assert {piece["speaker"] for piece in told[key]} == {"A", "B"}
+
+
+def test_nothing_but_the_transcript_is_printed_on_stdout() -> None:
+    answer = run(str(TWO), "--diarization-model", "embedded")
+    assert {line.partition(": ")[0] for line in answer.stdout.splitlines()} == {"A", "B"}
+    told = answer.stderr.splitlines()
+    assert len(told) == 2, told  # the models, and the file
 
 
 def test_a_pipeline_that_cannot_be_had_ends_the_command_with_what_is_missing(

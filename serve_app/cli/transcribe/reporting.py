@@ -1,4 +1,7 @@
-"""How far the files are: a bar on a terminal, a line for each file elsewhere. All on stderr."""
+"""How far the files are: a bar on a terminal, a line for each file elsewhere. All on stderr.
+
+Transcripts are printed through it too: they and the bar may share a terminal.
+"""
 
 import sys
 import threading
@@ -66,6 +69,14 @@ class Report:
             self._bar.set_description_str(self._summary(), refresh=False)
             self._bar.write(line, file=sys.stderr)
             self._bar.refresh()
+
+    def print(self, transcript: str) -> None:
+        """Print a transcript on stdout."""
+        with self._lock:
+            if self._bar is None:
+                click.echo(transcript)
+            else:  # which is taken away meanwhile
+                self._bar.write(transcript, file=sys.stdout)
 
     def _summary(self) -> str:
         """Return how many files are done, and the time all of them take over their audio's."""

@@ -68,7 +68,9 @@ def run(batch: Batch, open_door: Callable[[], Door]) -> int:
                 n_ended += 1
                 n_ok += body is not None
                 if body and not (batch.outputs or batch.chunks_path):
-                    _print(source, body, alone=len(batch.sources) == 1)
+                    # One of several has its name before it, as with `head`.
+                    head = "" if len(batch.sources) == 1 else f"==> {source.name} <==\n"
+                    report.print(head + body.rstrip("\n"))
         except KeyboardInterrupt:
             click.echo(
                 f"Interrupted. {n_ended} of {len(todo)} files were done and are kept; "
@@ -121,12 +123,6 @@ def _line(name: str, answer: Answer, written: Sequence[Path]) -> str:
             f"real-time factor {answer.took_s / answer.duration_s:.3f}"
         )
     return f"{line} -> {', '.join(map(str, written))}" if written else line
-
-
-def _print(source: Source, body: str, *, alone: bool) -> None:
-    """Print a transcript; one of several with its name before it, as `head` does."""
-    head = "" if alone else f"==> {source.name} <==\n"
-    click.echo(head + body.rstrip("\n"))
 
 
 def side_by_side(
