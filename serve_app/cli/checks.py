@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ OPTIONAL = (("pyannote.audio", "diarization"), ("nvidia-cublas-cu12", "cuda"))
 MIN_FREE_BYTES = 5e9  # large-v3 is 3.1 GB, and its download is kept beside it until it is whole
 PORTS: Mapping[int, str] = {8000: "HTTP", 8265: "Ray's dashboard"}
 HUB_TIMEOUT_S = 5.0
+SMI_TIMEOUT_S = 30.0  # a first call may have to load the driver
 # The shape of large-v3, by which the batch that fits is told.
 LARGE = device.ModelShape(width=1280, n_decoder_layers=32)
 
@@ -99,11 +101,23 @@ def check_gpu() -> Iterator[Finding]:
 
 
 def _driver() -> Finding:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    answer = _nvidia_smi("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     if answer.returncode:
         return _fail("driver", answer.stdout.strip()[:200], "Reinstall NVIDIA's driver.")
-    return _ok("driver", "; ".join(answer.stdout.split("\n")).strip("; "))
+    told = [line for line in answer.stdout.splitlines() if line]
+    if newest := re.search(r"CUDA Version: *([\d.]+)", _nvidia_smi().stdout):
+        told.append(f"CUDA up to {newest[1]}")
+    return _ok("driver", "; ".join(told))
+
+
+def _nvidia_smi(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["nvidia-smi", *options],
+        capture_output=True,
+        text=True,
+        timeout=SMI_TIMEOUT_S,
+        check=False,  # whoever asks looks at the code
+    )
 
 
 def _cublas() -> Finding:

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import socket
@@ -5,8 +6,10 @@ import threading
 from collections import namedtuple
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
 from click.testing import CliRunner, Result
 
@@ -77,6 +80,32 @@ def test_a_full_disk_and_a_wrong_token_fail_each_with_its_remedy(
     assert "the token is refused (401)" in answer.stdout
     assert levels(answer, "decode") == ["ok"]  # the others go on
     assert "3 of" in answer.stdout.splitlines()[-1]
+
+
+PLANTED_SMI = """#!/bin/sh
+case "$*" in
+  *memory.free*) echo 40000 ;;
+  *driver_version*) echo "NVIDIA A100, 570.86.15, 40960 MiB" ;;
+  *) echo "| NVIDIA-SMI 570.86.15   Driver Version: 570.86.15   CUDA Version: 12.8 |" ;;
+esac
+"""
+
+
+def test_with_a_gpu_driver_cuda_cublas_and_the_batch_that_fits_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia-smi").write_text(PLANTED_SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda name: {"float32"})
+    found = {finding.name: finding for finding in checks.check_gpu()}
+    assert found["driver"].text == "NVIDIA A100, 570.86.15, 40960 MiB; CUDA up to 12.8"
+    assert found["gpu"].text == "CTranslate2 finds 1"
+    assert re.search(r"41\.9 GB free: batches of \d+ chunks", found["memory"].text)
+    lacks_cublas = found["cublas"].level is checks.Level.FAIL
+    assert ("serve_app[cuda]" in found["cublas"].remedy) == lacks_cublas
 
 
 def test_a_hub_that_cannot_be_reached_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
