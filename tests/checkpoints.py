@@ -3,6 +3,7 @@
 Needs the extra `convert`: `serve_app.conversion` is tested with them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ peft = pytest.importorskip("peft", reason=WHY)
 CLIPS = ("light", "train", "timer", "weather", "alarm")
 N_TOKENS = 16
 EOT, SOT, TASKS, NO_TIMESTAMPS = 1024, 1025, (1027, 1028, 1029, 1030), 1032
+N_VOCABULARY = 2534
+TIMES = tuple(range(NO_TIMESTAMPS + 1, N_VOCABULARY))  # random weights write them unasked
 
 
 def save_checkpoint(folder: Path) -> Path:
@@ -31,7 +34,7 @@ def save_checkpoint(folder: Path) -> Path:
     config = transformers.WhisperConfig(
         **ids,
         decoder_start_token_id=SOT,
-        vocab_size=2534,
+        vocab_size=N_VOCABULARY,
         d_model=64,
         encoder_layers=2,
         decoder_layers=2,
@@ -78,7 +81,9 @@ def window(name: str) -> NDArray[np.int16]:
     return np.pad(clip(name), (0, 480_000 - len(clip(name))))
 
 
-def written_by_transformers(checkpoint: Path, adapter: Path | None = None) -> list[list[int]]:
+def written_by_transformers(
+    checkpoint: Path, adapter: Path | None = None, *, suppressed: Sequence[int] = ()
+) -> list[list[int]]:
     """The tokens of greedy search for each of CLIPS, from transformers' own features."""
     model = transformers.WhisperForConditionalGeneration.from_pretrained(checkpoint)
     if adapter:
@@ -95,7 +100,8 @@ def written_by_transformers(checkpoint: Path, adapter: Path | None = None) -> li
             while tokens[-1] != EOT and len(tokens) < N_TOKENS + 2:
                 ids = torch.tensor([tokens])
                 logits = model(encoder_outputs=encoded, decoder_input_ids=ids).logits[0, -1]
-                logits[[SOT, *TASKS]] = -torch.inf  # what the engine never writes
+                # What the engine never writes, and what it is asked not to.
+                logits[[SOT, *TASKS, *suppressed]] = -torch.inf
                 tokens.append(int(logits.argmax()))
         written.append([token for token in tokens[2:] if token != EOT])
     return written
