@@ -1,1 +1,1 @@
-"""README's pictures, and the script that makes them of real runs."""
+"""The parts of README that programs make: pictures of terminals, and the table of settings."""

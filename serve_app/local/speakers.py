@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from functools import partial
 
 import numpy as np
@@ -46,34 +46,17 @@ class SpeakerFinder:
 
     async def _find_turns(self, file: File, options: SpeakerOptions) -> Diarization:
         """Diarize in a thread that nobody has to wait for: it cannot be stopped half-way."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Diarization] = loop.create_future()
+        found: Future[Diarization] = Future()
         work = partial(self._run, file, options, found)
         threading.Thread(target=work, name="serve_app diarizer", daemon=True).start()
-        return await found
+        return await asyncio.wrap_future(found)
 
-    def _run(self, file: File, options: SpeakerOptions, found: asyncio.Future[Diarization]) -> None:
-        assert self._diarize
+    def _run(self, file: File, options: SpeakerOptions, found: Future[Diarization]) -> None:
+        assert self._diarize  # `check` comes first
         with self._one_at_a_time:
-            if found.cancelled():
+            if not found.set_running_or_notify_cancel():  # whoever asked has left
                 return
             try:
-                settle = partial(_settle, found, made=self._diarize(file, options))
+                found.set_result(self._diarize(file, options))
             except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
-                settle = partial(_settle, found, error=pipeline.unwrap(error))
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            found.get_loop().call_soon_threadsafe(settle)
-
-
-def _settle(
-    found: asyncio.Future[Diarization],
-    *,
-    made: Diarization | None = None,
-    error: Exception | None = None,
-) -> None:
-    if found.done():  # whoever asked has left
-        return
-    if made:
-        found.set_result(made)
-    elif error:
-        found.set_exception(error)
+                found.set_exception(pipeline.unwrap(error))
