@@ -52,7 +52,6 @@ SHOTS: Mapping[str, Shot] = {
         "--diarization-model embedded",
     ),
     "doctor": Shot(command="serve-app doctor"),
-    "demo": Shot(command="serve-app demo"),
 }
 
 

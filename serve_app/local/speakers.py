@@ -21,15 +21,21 @@ File = NDArray[np.uint8]
 class SpeakerFinder:
     """A pyannote.audio pipeline, or none. To be used on one event loop."""
 
-    def __init__(self, settings: DiarizationSettings | None, *, n_cores: int) -> None:
-        """Load the pipeline, where the settings name one. Raises ModelLoadError."""
+    def __init__(self) -> None:
         # pyannote promises nothing about several threads in one pipeline.
         self._one_at_a_time = threading.Lock()
         self._diarize: Callable[[File, SpeakerOptions], Diarization] | None = None
-        if settings:
-            token = os.environ.get(settings.token_env)
-            model = speakers.load_model(settings, token=token, n_cores=n_cores)
-            self._diarize = partial(speakers.diarize_file, model=model, settings=settings)
+
+    def load(self, settings: DiarizationSettings, *, n_cores: int) -> None:
+        """Load the pipeline that the settings name. Raises ModelLoadError."""
+        token = os.environ.get(settings.token_env)
+        model = speakers.load_model(settings, token=token, n_cores=n_cores)
+        self._diarize = partial(speakers.diarize_file, model=model, settings=settings)
+
+    def shutdown(self) -> None:
+        """Wait for the file that is being diarized: torch cannot be stopped half-way."""
+        with self._one_at_a_time:
+            pass
 
     def search(self, file: File, request: TranscriptionRequest) -> speakers.SpeakerSearch:
         """Return the search for the turns that a request needs; it begins when it is entered."""
@@ -45,7 +51,7 @@ class SpeakerFinder:
             )
 
     async def _find_turns(self, file: File, options: SpeakerOptions) -> Diarization:
-        """Diarize in a thread that nobody has to wait for: it cannot be stopped half-way."""
+        """Diarize in a thread of its own, of which only `shutdown` has to await the end."""
         found: Future[Diarization] = Future()
         work = partial(self._run, file, options, found)
         threading.Thread(target=work, name="serve_app diarizer", daemon=True).start()

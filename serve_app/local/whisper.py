@@ -98,7 +98,9 @@ class Whisper:
         self.placement = engine.placement  # the device, compute type and threads in use
         self._known = models.describe(self._model, engine.languages)
         self._detector = SpeechDetector()
-        self._speakers = SpeakerFinder(settings.diarization, n_cores=n_cores())
+        self._speakers = SpeakerFinder()
+        if settings.diarization:
+            self._speakers.load(settings.diarization, n_cores=n_cores())
         self._decoders = ThreadPoolExecutor(2, "serve_app decoder")
         self._batches = Batches(
             engine,
@@ -108,7 +110,7 @@ class Whisper:
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="serve_app", daemon=True)
         thread.start()
-        pools = (self._batches, self._decoders)
+        pools = (self._batches, self._decoders, self._speakers)
         # Called once: by `close`, where nobody holds this any more, or at the interpreter's end.
         self._stop = weakref.finalize(self, _stop, self._loop, thread, pools)
 
@@ -134,7 +136,7 @@ class Whisper:
             diarization = DiarizationSettings(
                 source=diarization, device=device, max_audio_s=longest_s
             )
-        self._speakers = SpeakerFinder(diarization, n_cores=n_cores())
+        self._speakers.load(diarization, n_cores=n_cores())
 
     def transcribe(
         self,
@@ -252,7 +254,7 @@ class Whisper:
 def _stop(
     loop: asyncio.AbstractEventLoop,
     thread: threading.Thread,
-    pools: tuple[Batches, ThreadPoolExecutor],
+    pools: tuple[Batches, ThreadPoolExecutor, SpeakerFinder],
 ) -> None:
     """End everything on a loop, the loop, and the threads that worked for it."""
     asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()

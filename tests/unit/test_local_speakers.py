@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +83,24 @@ def test_the_example_in_readme_prints_who_said_what(
     exec(example, {})
     lines = [line for line in capsys.readouterr().out.splitlines() if line[1:2] == " "]
     assert {line[0] for line in lines} == {"A", "B"}
+
+
+def test_a_program_that_ends_amid_a_diarization_ends_cleanly() -> None:
+    """torch's threads must be awaited: the interpreter would abort on them."""
+    code = f"""
+import threading, time
+from serve_app import ResponseFormat, TranscriptionRequest, local
+whisper = local.load("embedded")
+whisper.load_diarization("embedded")
+request = TranscriptionRequest(response_format=ResponseFormat.DIARIZED_JSON)
+threading.Thread(target=whisper.transcribe, args=({str(TWO)!r}, request), daemon=True).start()
+while "serve_app diarizer" not in {{thread.name for thread in threading.enumerate()}}:
+    time.sleep(0.01)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, "terminate called" in ended.stderr) == (0, False), ended.stderr
 
 
 def test_a_file_that_is_too_long_for_the_pipelines_settings_is_refused() -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -50,6 +52,8 @@ class Batch:
 def run(batch: Batch, open_door: Callable[[], Door]) -> int:
     """Transcribe every file that is not done; return the exit code.
 
+    Where it is interrupted, the process ends at once.
+
     Args:
         batch: the files.
         open_door: called only where there is something to do.
@@ -77,7 +81,8 @@ def run(batch: Batch, open_door: Callable[[], Door]) -> int:
                 "--resume goes on with the others.",
                 err=True,
             )
-            return INTERRUPTED
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # no model is waited for: none can be stopped half-way
     return ALL_OK if n_ok == len(todo) else SOME_FAILED
 
 
