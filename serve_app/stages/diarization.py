@@ -55,7 +55,7 @@ class SpeakerModel:
             reason = f"{error}. Install the extra: pip install 'serve_app[diarization]'"
             raise ModelLoadError(settings.source, reason) from error
         # It prints on stdout, where transcripts go, and warns of voices of one frame.
-        vbx.print = logger.debug
+        vars(vbx)["print"] = logger.debug
         warnings.filterwarnings("ignore", r"std\(\): degrees of freedom", UserWarning)
         torch.set_num_threads(n_cores)
         self._torch = torch
