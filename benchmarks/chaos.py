@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from benchmarks import faults
-from benchmarks.clients import STOCK_RETRIES, Client
+from benchmarks.clients import DIARIZED, STOCK_RETRIES, Client
 from benchmarks.faults import Replicas
 from benchmarks.graph import Graph, running_graph
 from benchmarks.load import Load
@@ -44,6 +44,8 @@ class Trial:
     client: Client = PLAIN
     n_clients: int = N_CLIENTS
     silence_s: float = 0.0
+    # Between two faults. A lone replica that dies at once again and again answers nobody.
+    pause_s: tuple[float, float] = (1.0, 2.0)
     limits: Mapping[str, float] = field(default_factory=lambda: NOTHING_WRONG)
 
     @property
@@ -75,12 +77,20 @@ TRIALS = (
         client=STOCK,
         limits={"mixed": 0},
     ),
-    Trial(name="the only transcriber", plant=_kill(TRANSCRIBER, 1), n_replicas=1),
+    Trial(
+        name="the only transcriber",
+        plant=_kill(TRANSCRIBER, 1),
+        n_replicas=1,
+        n_times=10,
+        pause_s=(5.0, 7.0),
+    ),
     Trial(
         name="the only preprocessor",
         plant=_kill(PREPROCESSOR, 1),
         n_replicas=1,
+        n_times=10,
         silence_s=SILENCE_S,
+        pause_s=(5.0, 7.0),
     ),
     # Two keep both replicas at work; more would keep the machine from starting the next one.
     Trial(name="diarizer", plant=_kill(DIARIZER, 2), client=SPEAKERS, n_clients=2),
@@ -111,15 +121,17 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
     if go_on:
         report.go_on()
     done = {row["trial"] for row in report.rows}
-    recorded: dict[float, list[Utterance]] = {}  # by the silence behind each clip
+    recorded: dict[tuple[float, bool], list[Utterance]] = {}  # by what makes their texts differ
     chosen = [t for t in TRIALS if (not only or t.name in only) and t.name not in done]
     for n, diarizes in dict.fromkeys(trial.graph for trial in chosen):
         with running_graph(*_replicated_graph(n, diarizes=diarizes)) as graph:
             for trial in (t for t in chosen if t.graph == (n, diarizes)):
-                silence_s = trial.silence_s
-                if silence_s not in recorded:
-                    recorded[silence_s] = utterances_of(graph, silence_s=silence_s)
-                load = Load(graph.url, recorded[silence_s], trial.client)
+                kind = (trial.silence_s, diarizes)
+                if kind not in recorded:
+                    # Text made with times may differ in a word from text without.
+                    fields = DIARIZED if diarizes else {}
+                    recorded[kind] = utterances_of(graph, fields, silence_s=trial.silence_s)
+                load = Load(graph.url, recorded[kind], trial.client)
                 _try(report, graph, load, trial, trial.n_times or times)
     report.note(
         "The proxy is one process on one node; behind a load balancer over two nodes its clients "
@@ -156,12 +168,16 @@ def replicated(
 
 
 def utterances_of(
-    graph: Graph, *, silence_s: float = 0.0, n: int = N_UTTERANCES
+    graph: Graph,
+    fields: Mapping[str, str] = {},
+    *,
+    silence_s: float = 0.0,
+    n: int = N_UTTERANCES,
 ) -> list[Utterance]:
-    """Record what the graph hears in each clip when it has nothing else to do."""
+    """Record what the graph hears in each clip, asked with these fields, when idle."""
     say(f"recording what {n} clips give alone")
     return record_utterances(
-        lambda audio: str(graph.post(audio, {})["text"]), n, silence_s=silence_s
+        lambda audio: str(graph.post(audio, fields)["text"]), n, silence_s=silence_s
     )
 
 
@@ -172,7 +188,7 @@ def _try(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -
     resent_before = graph.counter(RETRIES)
     with load.closed_loop(trial.n_clients):
         for i in range(n_times):
-            time.sleep(rng.uniform(1.0, 2.0))
+            time.sleep(rng.uniform(*trial.pause_s))
             whole_after_s.append(trial.plant(graph, rng))
             say(f"{trial.name}: {i + 1} of {n_times}, whole again after {whole_after_s[-1]:.1f} s")
         time.sleep(1.0)

@@ -39,7 +39,7 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     overload_s = 15.0 if quick else minutes * 60
     work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
     with running_graph(work.args, replicated(1)) as graph:
-        utterances = utterances_of(graph)
+        utterances = utterances_of(graph, {})
         peak = find_peak(report, graph, utterances, took_s=10.0 if quick else 30.0)
         load = Load(graph.url, utterances, Client())
         say(f"{TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")

@@ -50,7 +50,7 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     """
     soak_s, every_s = (120.0, 15.0) if quick else (minutes * 60, FAULT_EVERY_S)
     with running_graph(_args(), replicated(N_REPLICAS)) as graph:
-        good = utterances_of(graph, n=24 if quick else N_UTTERANCES)
+        good = utterances_of(graph, {}, n=24 if quick else N_UTTERANCES)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
         load = Load(graph.url, _with_bad_input(good), STOCK)
         say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
