@@ -169,7 +169,7 @@ def replicated(
 
 def utterances_of(
     graph: Graph,
-    fields: Mapping[str, str] = {},
+    fields: Mapping[str, str],
     *,
     silence_s: float = 0.0,
     n: int = N_UTTERANCES,
