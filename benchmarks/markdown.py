@@ -28,7 +28,7 @@ class Row:
     figure: str | Callable[[Measured], str]
     where: Mapping[str, Any] = field(default_factory=dict)
     bar: str = ""  # a part of the name of the bar that the figure is held against
-    unit: str = ""  # of the bar
+    unit: str = ""  # of the bar; %: the bar is a share
     command: str = ""  # what measures it; empty: `python -m benchmarks SOURCE`
 
     def read(self, measured: Measured) -> str:
@@ -108,7 +108,9 @@ def _aim(row: Row, files: Latest) -> str:
         return ""
     bar = files[row.source].bar(row.bar)
     sign = "at least " if bar["at_least"] else "at most " if bar["limit"] else ""
-    return f"{sign}{bar['limit']:.4g} {row.unit}".rstrip() + ("" if bar["met"] else ": missed")
+    share = row.unit == "%"
+    limit = f"{bar['limit']:.0%}" if share else f"{bar['limit']:.4g} {row.unit}".rstrip()
+    return f"{sign}{limit}" + ("" if bar["met"] else ": missed")
 
 
 def _hardware(row: Row, files: Latest) -> str:

@@ -77,6 +77,11 @@ def _other_words(measured: Measured) -> str:
     )
 
 
+def _beside_diarization(measured: Measured) -> str:
+    alone, beside = (measured.row(figure="plain requests", side=s) for s in ("alone", "beside"))
+    return f"{beside['p95_s'] / alone['p95_s']:.1f} x ({beside['p95_s']:.2f} s)"
+
+
 SPEED = (
     Row(
         what="Latency of a 30 s clip through HTTP and the graph, over the same work in process",
@@ -211,5 +216,34 @@ SPEED = (
         where={"figure": "accuracy"},
         figure="{error_rate:.1%}, {error_rate_bare:.1%} ({n_files} conversations)",
         bar="diarization error rate",
+        unit="%",
+    ),
+    Row(
+        what="Words with the right speaker in the same conversations",
+        source="diarization",
+        where={"figure": "accuracy"},
+        figure="{word_speaker_accuracy:.1%}",
+        bar="words with the right speaker",
+        unit="%",
+    ),
+    Row(
+        what="Words of the right channel with `multichannel=true`",
+        source="diarization",
+        where={"figure": "multichannel"},
+        figure="{right:.1%} of {n_words:,}",
+        bar="words of the right channel",
+        unit="%",
+    ),
+    Row(
+        what="Time of one request for text and speakers, over both one after the other",
+        source="diarization",
+        figure="{bar[value]:.2f} x",
+        bar="time of one request",
+        unit="x",
+    ),
+    Row(
+        what="p95 of 5 s clips while another client keeps the diarizer busy, over the same alone",
+        source="diarization",
+        figure=_beside_diarization,
     ),
 )
