@@ -103,7 +103,11 @@ OPTIONS = (
         multiple=True,
         help="May be given several times.",
     ),
-    click.Option(["--go-on"], is_flag=True, help="Keep the trials of a run that broke off."),
+    click.Option(
+        ["--go-on"],
+        is_flag=True,
+        help="Keep what today's file has of other trials than those of --only.",
+    ),
 )
 
 
@@ -115,11 +119,13 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
         quick: each twice.
         times: how often each is planted.
         only: names of trials; none: all.
-        go_on: leave out the trials that the report's file has from a run that broke off.
+        go_on: leave out what the report's file has of trials that `only` does not name.
     """
     times = 2 if quick else times
     if go_on:
         report.go_on()
+        report.rows = [row for row in report.rows if row["trial"] not in only]
+        report.bars = [bar for bar in report.bars if bar.name.partition(":")[0] not in only]
     done = {row["trial"] for row in report.rows}
     recorded: dict[tuple[float, bool], list[Utterance]] = {}  # by what makes their texts differ
     chosen = [t for t in TRIALS if (not only or t.name in only) and t.name not in done]

@@ -85,12 +85,10 @@ class Report:
         self.notes: list[str] = []
 
     def go_on(self) -> None:
-        """Keep what the file has, where the last run of today broke off; say which run that was."""
+        """Keep what the file has from the last run of today; say in it which run that was."""
         if not self.path.is_file():
             return
         earlier = json.loads(self.path.read_text())
-        if earlier["complete"]:
-            return
         self.rows = earlier["rows"]
         self.bars = [Bar(**{k: v for k, v in b.items() if k != "met"}) for b in earlier["bars"]]
         self.notes = earlier["notes"]

@@ -1,4 +1,4 @@
-"""The result file of a run that broke off, and of the run that goes on with it."""
+"""The result file of a run, and of the run that goes on with it."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ def begun(out: Path) -> Report:
     return report
 
 
-def test_a_run_goes_on_with_what_the_one_that_broke_off_has(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_what_the_one_before_has(tmp_path: Path) -> None:
     begun(tmp_path)
     again = Report("faults", tmp_path, {"times": 2}, command="second")
     again.go_on()
@@ -26,8 +26,7 @@ def test_a_run_goes_on_with_what_the_one_that_broke_off_has(tmp_path: Path) -> N
     assert [earlier["command"] for earlier in content["earlier"]] == ["first"]
 
 
-def test_nothing_is_taken_from_a_run_that_came_to_its_end(tmp_path: Path) -> None:
-    begun(tmp_path).finish()
-    again = Report("faults", tmp_path, {"times": 2})
-    again.go_on()
-    assert again.rows == []
+def test_a_first_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
+    report = Report("faults", tmp_path, {"times": 2})
+    report.go_on()
+    assert report.rows == []
