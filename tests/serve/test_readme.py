@@ -139,7 +139,7 @@ def test_the_facade_prints_the_transcript(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_turkish_case_is_changed_as_turkish_is_written() -> None:
-    assert printed_by(python_block("to_upper")) == "İĞNE IŞIK ışık iğne\n"  # noqa: RUF001 - Turkish
+    assert printed_by(python_block("to_upper")) == "İĞNE IŞIK ışık iğne\n"
 
 
 def test_a_folder_becomes_lines(
