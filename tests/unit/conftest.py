@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 from starlette.testclient import TestClient
 
 from serve_app.api import create_app
@@ -15,6 +16,10 @@ from serve_app.settings import EMBEDDED, ModelSettings
 from serve_app.stages.vad import SpeechDetector
 from serve_app.stages.whisper import WhisperEngine
 from tests.fakes import FakeService
+
+# An example that takes long on a busy machine is not wrong.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 class _RayIsBlocked(MetaPathFinder):
