@@ -28,8 +28,8 @@ cli(["run", sys.argv[1]])
 
 # What Ray is started with. A replica that fails its health checks is killed: Serve would otherwise
 # ask it to end and wait for as long as one that drains may take, and what it had would wait too.
-# And a proxy that starts for longer than Serve's 5 s, as on a busy machine, would be killed amid it,
-# and the start of the graph with it.
+# A proxy that takes longer to start than Serve's 5 s, as on a busy machine, would be killed amid
+# it, and the start of the graph would fail.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
