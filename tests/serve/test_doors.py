@@ -3,7 +3,9 @@
 What they answer is the same text, byte for byte, or the same error code.
 """
 
+import io
 import re
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,9 @@ from serve_app import Transcript, TranscriptionError, local
 from serve_app.api.fields import read_fields
 from serve_app.api.forms import group_fields
 from serve_app.cli import main
-from serve_app.domain import Task, TranscriptionRequest
+from serve_app.domain import SAMPLE_RATE, Task, TranscriptionRequest
 from serve_app.stages.render import render
 from tests.clips import DATA, Pcm, clip, encode, join, silence, speech
-from tests.conversations import recording
 from tests.serve.conftest import TIMEOUT_S, Graph
 
 Pair = tuple[str, str]
@@ -41,6 +42,17 @@ def _words(**fields: str) -> tuple[Pair, ...]:
 
 def _flac(pcm: Pcm) -> bytes:
     return encode(pcm, "flac", "flac")
+
+
+def _stereo(left: Pcm, right: Pcm) -> bytes:
+    """Put two clips into the channels of a WAV file. Both are understood without a fallback."""
+    n = max(len(left), len(right))
+    channels = [np.pad(one, (0, n - len(one))) for one in (left, right)]
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((2, 2, SAMPLE_RATE, n, "NONE", "not compressed"))
+        file.writeframes(np.stack(channels, axis=1).tobytes())
+    return buffer.getvalue()
 
 
 CASES = {
@@ -78,7 +90,8 @@ CASES = {
     "temperature": Case(LIGHT, _words(temperature="two"), "invalid_value"),
     "twice": Case(LIGHT, _words(hotwords="a", keywords="b"), "invalid_value"),
     "channels": Case(
-        recording("stereo"), _words(multichannel="true", response_format="diarized_json")
+        _stereo(clip("light"), clip("timer")),
+        _words(multichannel="true", response_format="diarized_json"),
     ),
     "speaker-counts": Case(LIGHT, _words(num_speakers="2"), "invalid_value"),
     "model": Case(LIGHT, _words(model="none"), "model_not_found"),
