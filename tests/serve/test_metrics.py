@@ -36,9 +36,14 @@ def wait_for(graph: Graph, condition: Callable[[Page], bool]) -> Page:
     return page
 
 
-def values(page: Page, spec: metrics.Metric, label: str) -> set[str]:
+def values(page: Page, spec: metrics.Metric, label: str, **labels: str) -> set[str]:
+    """Return the values of a label in the series that have these labels."""
     family = page.get(spec.exported.removesuffix("_total"))
-    return {sample.labels[label] for sample in family.samples} if family else set()
+    return {
+        sample.labels[label]
+        for sample in (family.samples if family else ())
+        if labels.items() <= sample.labels.items()
+    }
 
 
 def count(page: Page, spec: metrics.Metric, **labels: str) -> float:
@@ -132,7 +137,7 @@ def test_requests_are_counted_by_route_model_and_code_whatever_callers_make_up(p
     assert n("other", "404", "-") >= 1
     assert n("handle:transcribe", "200", "demo") >= 1
     assert n("handle:detect_language", "404", "-") >= 1
-    assert values(page, metrics.REQUESTS, "model") <= {"demo", "-"}
+    assert values(page, metrics.REQUESTS, "model", application="whisper") <= {"demo", "-"}
     assert not any("made" in route for route in values(page, metrics.REQUESTS, "route"))
 
 
