@@ -63,8 +63,8 @@ class ChunkBudget:
     def _refusal(self) -> QueueFullError:
         """Return the error with the time in which the requests here will have been answered.
 
-        By the rate at which the last ones ended. Those refused meanwhile come back spread over
-        that time, by the jitter of their clients, and find places.
+        By the rate at which the last ones ended. Those refused meanwhile come back as spread over
+        time as they came.
         """
         now_s = self._clock()
         ended_s = [at_s for at_s in self._ended_s if now_s - at_s <= _LATELY_S]

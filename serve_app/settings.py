@@ -88,6 +88,12 @@ class ApiSettings(Settings):
     # A whole upload: 1 GiB in 10 minutes is 14 Mbit/s.
     upload_timeout_s: float = Field(600.0, gt=0)
 
+    @model_validator(mode="after")
+    def _one_upload_fits(self) -> "ApiSettings":
+        if self.max_held_bytes < self.max_upload_bytes:
+            raise ValueError("max_held_bytes is below max_upload_bytes: one upload must fit")
+        return self
+
 
 class ModelSettings(Settings):
     """One model that the app serves, in a WhisperTranscriber deployment of its own."""

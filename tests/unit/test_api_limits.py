@@ -114,6 +114,11 @@ async def test_uploads_that_do_not_fit_beside_the_others_are_told_to_come_again(
     assert service.n_calls == 4
 
 
+def test_an_upload_that_is_allowed_must_fit_when_it_is_alone() -> None:
+    with pytest.raises(ValueError, match="one upload must fit"):
+        ApiSettings(max_upload_bytes=1000, max_held_bytes=999)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
