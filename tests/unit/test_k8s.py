@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from k8s import render
+from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.profiles import NAMES
 from serve_app.settings import AppSettings
 from tests.manifests import (
@@ -273,3 +274,8 @@ def test_compose_passes_on_every_variable_that_has_an_effect() -> None:
         assert service["ports"] == ["127.0.0.1:8000:8000"]
         assert service["volumes"] == ["cache:/cache"]
     assert "UVICORN_HOST=0.0.0.0" in (K8S / "Dockerfile").read_text()
+
+
+def test_the_images_start_ray_with_what_the_command_line_starts_it_with() -> None:
+    dockerfile = (K8S / "Dockerfile").read_text()
+    assert all(f"{name}={value} " in dockerfile for name, value in RAY_ENVIRONMENT.items())
