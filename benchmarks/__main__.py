@@ -73,7 +73,10 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "gpu": (gpu.run, gpu.__doc__),
 }
 RELIABILITY = frozenset(
-    {"chaos", "containers", "dataset", "memory", "overload", "slow_clients", "soak"}
+    {
+        *("autoscaling", "chaos", "containers", "dataset", "fairness"),
+        *("memory", "overload", "slow_clients", "soak"),
+    }
 )
 APART = frozenset({"gpu", "servers"})  # in no group: they need what not every machine has
 OPTIONS = (
@@ -108,7 +111,7 @@ GROUPS = {
     ),
     "reliability": (
         [name for name in BENCHMARKS if name in RELIABILITY],
-        "Run the long ones about faults, overload, memory and hostile input, as `all` does.",
+        "Run the long ones about changing load, faults, memory and hostile input, as `all` does.",
     ),
 }
 

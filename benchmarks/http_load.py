@@ -70,7 +70,7 @@ OPTIONS = (
         multiple=True,
         help="Requests/s of the open loop, several times; default: shares of the closed loop's.",
     ),
-    click.Option(["--seconds"], type=float, default=12.0, show_default=True, help="Of a point."),
+    click.Option(["--seconds"], type=float, default=9.0, show_default=True, help="Of a point."),
     click.Option(
         ["--max-requests"], type=int, default=5000, show_default=True, help="Of a point, at most."
     ),

@@ -31,9 +31,8 @@ from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, AppSettings
 from tests.clips import clip, references, speech
 
-TOKENS = (64, 100)  # per window: sparse and dense speech
 BATCH = 8  # windows, for every side that batches: faster-whisper's default, and no slower than 16
-N_ROUNDS = 3
+ROUNDS = {64: 3, 100: 2}  # by the tokens of a window: sparse and dense speech
 
 # By how much the clips of a round are divided for a side. The two that are held against each other
 # get them all; another one's rate does not depend on their number, and the run would take longer.
@@ -101,8 +100,8 @@ def run(
         sides = _load(names, shape, graph, threads)
         idle = processes.cores_used(1.0 if quick else 5.0)
         report.note(f"The graph is up beside the peers; without requests it uses {idle:.2f} cores.")
-        for n_tokens in (8,) if quick else TOKENS:
-            work = Work(shape=shape, n_tokens=n_tokens, n_rounds=1 if quick else N_ROUNDS)
+        for n_tokens, n_rounds in ({8: 1} if quick else ROUNDS).items():
+            work = Work(shape=shape, n_tokens=n_tokens, n_rounds=n_rounds)
             _measure(report, sides, clips, work)
         _measure_errors(report, graph, threads, names)
     _plot(report)

@@ -5,8 +5,7 @@ lost.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from serve_app.errors import ReplicaLostError, UnprocessableAudioError
@@ -53,11 +52,12 @@ class Retries:
         """Do work that an upload may make deadly for its replica.
 
         Whatever else that replica had is lost with it, so one death accuses nobody. From then on
-        the upload is a suspect, and the next death tells: no replica takes two suspects at a time
-        (`OneSuspect`), and this process sends one after the other.
+        the upload is a suspect, and the next death tells: a replica does the work of a suspect
+        while it does nothing else (`Isolation`), and this process sends one after the other.
 
         Args:
-            work: told whether the upload is a suspect; says so to the replica.
+            work: told whether the upload is a suspect, and then says that a replica `died` only
+                where it did so at this upload alone.
 
         Raises:
             UnprocessableAudioError: two replicas died of it.
@@ -91,28 +91,3 @@ class Retries:
                 raise
             limit_s = self._settings.try_timeout_s
             raise ReplicaLostError(f"A replica did not answer within {limit_s:g} s.") from None
-
-
-class OneSuspect:
-    """Keeps the uploads apart that may have killed a replica, in the replica that tries them."""
-
-    def __init__(self) -> None:
-        self._has_one = False
-
-    @contextmanager
-    def admit(self, is_suspect: bool) -> Iterator[None]:
-        """Hold the place of a suspect while the block runs; let everything else pass.
-
-        Raises:
-            ReplicaLostError: it is taken. Nothing died: the upload is to be sent again.
-        """
-        if not is_suspect:
-            yield
-            return
-        if self._has_one:
-            raise ReplicaLostError("Another upload that may be deadly is being tried.")
-        self._has_one = True
-        try:
-            yield
-        finally:
-            self._has_one = False

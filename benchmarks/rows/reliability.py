@@ -1,4 +1,4 @@
-"""The rows of README's table of faults, overload and hostile input."""
+"""The rows of README's table of changing load, faults, overload and hostile input."""
 
 from benchmarks.markdown import Row
 from benchmarks.measured import Measured
@@ -33,7 +33,33 @@ def _faults(measured: Measured) -> str:
     )
 
 
+def _replicas(measured: Measured) -> str:
+    step, after = measured.rows(phase="step"), measured.rows(phase="after")
+    most = max(row["n_replicas"] for row in step)
+    grown_s = next(row["at_s"] for row in step if row["n_replicas"] == most) - step[0]["at_s"]
+    return (
+        f"1 to {most} in {grown_s:.0f} s, back to {after[-1]['n_replicas']} in "
+        f"{after[-1]['at_s'] - after[0]['at_s']:.0f} s; "
+        f"{after[-1]['n_failed']} of {after[-1]['n_answers']} requests failed"
+    )
+
+
 RELIABILITY = (
+    Row(
+        what="p95 of 5 s clips while a long file runs, over the same alone (demo profile)",
+        source="fairness",
+        where={"side": "beside"},
+        figure="{bar[value]:.1f} x (a file of {long_file_s:.0f} s)",
+        bar="p95 of short clips",
+        unit="x",
+    ),
+    Row(
+        what="Replicas after a step from 1 to 12 clients, and back (demo model)",
+        source="autoscaling",
+        figure=_replicas,
+        bar="failed requests",
+        unit="failed",
+    ),
     Row(
         what="Requests answered while replicas are killed and hung",
         source="chaos",

@@ -46,17 +46,6 @@ def _at_the_gate(measured: Measured) -> str:
     )
 
 
-def _replicas(measured: Measured) -> str:
-    step, after = measured.rows(phase="step"), measured.rows(phase="after")
-    most = max(row["n_replicas"] for row in step)
-    grown_s = next(row["at_s"] for row in step if row["n_replicas"] == most) - step[0]["at_s"]
-    return (
-        f"1 to {most} in {grown_s:.0f} s, back to {after[-1]['n_replicas']} in "
-        f"{after[-1]['at_s'] - after[0]['at_s']:.0f} s; "
-        f"{after[-1]['n_failed']} of {after[-1]['n_answers']} requests failed"
-    )
-
-
 def _timestamps(measured: Measured) -> str:
     """Return the cost of the largest batch."""
     plain, with_words = (
@@ -162,21 +151,6 @@ SPEED = (
         figure=_at_the_gate,
         bar="20/s inside: mean batch",
         unit="chunks",
-    ),
-    Row(
-        what="p95 of 5 s clips while a long file runs, over the same alone (demo profile)",
-        source="fairness",
-        where={"side": "beside"},
-        figure="{bar[value]:.1f} x (a file of {long_file_s:.0f} s)",
-        bar="p95 of short clips",
-        unit="x",
-    ),
-    Row(
-        what="Replicas after a step from 1 to 12 clients, and back (demo model)",
-        source="autoscaling",
-        figure=_replicas,
-        bar="failed requests",
-        unit="failed",
     ),
     Row(
         what="Throughput on 5 s chunks with `encoder_window: fit`, over `full`",

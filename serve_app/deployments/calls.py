@@ -3,8 +3,8 @@
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import ray
@@ -51,11 +51,49 @@ async def call(method: Any, *args: object) -> Any:
         TranscriptionError: what the method raised.
     """
     response = method.remote(*args)
+    with _typed_errors():
+        try:
+            answer = await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+    if isinstance(answer, TranscriptionError):
+        raise answer
+    return answer
+
+
+async def call_in_two(method: Any, *args: object) -> Any:
+    """Call a method that yields first that it begins, and then its answer.
+
+    Raises:
+        ReplicaLostError: the replica is gone; `died` only where the method had begun.
+        TranscriptionError: as `call` raises them.
+    """
+    answers = method.options(stream=True).remote(*args)
+    has_begun = False
     try:
-        answer = await response
-    except asyncio.CancelledError:
-        response.cancel()
-        raise
+        with _typed_errors():
+            try:
+                await anext(answers)
+                has_begun = True
+                answer = await anext(answers)
+            except asyncio.CancelledError:
+                answers.cancel()
+                raise
+    except ReplicaLostError as error:
+        if has_begun:
+            raise
+        raise ReplicaLostError("A replica was lost before it began the work.") from error
+    if isinstance(answer, TranscriptionError):
+        raise answer
+    return answer
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Turn what Ray raises about a call into what the callers of the graph know."""
+    try:
+        yield
     except BackPressureError as error:
         raise QueueFullError from error
     except DeploymentUnavailableError as error:
@@ -67,9 +105,6 @@ async def call(method: Any, *args: object) -> Any:
     except RayTaskError as error:
         cause = error.cause
         raise pipeline.unwrap(cause if isinstance(cause, Exception) else error) from None
-    if isinstance(answer, TranscriptionError):
-        raise answer
-    return answer
 
 
 def returns_errors(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -18,12 +19,12 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics, models, speakers
 from serve_app.deployments.calls import call, returns_errors, time_limit, timed
 from serve_app.deployments.meters import Meters
+from serve_app.deployments.uploads import UploadWork, ask
 from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
 from serve_app.errors import InvalidRequestError, ReplicaLostError, ServiceUnavailableError
-from serve_app.retries import OneSuspect, Retries
+from serve_app.retries import Retries
 from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.speakers import SpeakerSearch
-from serve_app.watch import RunningWork
 
 logger = logging.getLogger("ray.serve")
 
@@ -38,8 +39,7 @@ class SpeakerDiarizer:
         self._settings = settings
         # pyannote promises nothing about several threads in one pipeline.
         self._thread = ThreadPoolExecutor(1)
-        self._running = RunningWork()
-        self._suspects = OneSuspect()
+        self._uploads = UploadWork("a file")
         self._meters = Meters(metrics.DIARIZER)
         self._n_files = 0
         n_cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
@@ -52,25 +52,20 @@ class SpeakerDiarizer:
         logger.info("SpeakerDiarizer is up: %s, first file %.2f s", settings.source, took_s)
 
     @returns_errors
-    async def diarize(
-        self, data: NDArray[np.uint8], options: SpeakerOptions, is_suspect: bool = False
-    ) -> Diarization:
+    async def diarize(self, data: NDArray[np.uint8], options: SpeakerOptions) -> Diarization:
         """Return who speaks when in a file (`speakers.diarize_file`)."""
         self._n_files += 1
+        return await self._uploads.run(self._thread, self._diarize, data, options)
 
-        def watched() -> Diarization:
-            began_s = time.perf_counter()
-            with self._running.of("a file"):
-                found = speakers.diarize_file(data, options, self._model, self._settings)
-            self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
-            return found
-
-        with self._suspects.admit(is_suspect):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, watched)
+    async def alone(self, method: str, *args: Any) -> AsyncGenerator[Any]:
+        """Do what `diarize` does, of a suspect (`UploadWork.run_alone`)."""
+        async with aclosing(self._uploads.run_alone(getattr(self, f"_{method}"), *args)) as steps:
+            async for step in steps:
+                yield step
 
     async def check_health(self) -> None:
         """Tell Serve whether work goes on. Raises RuntimeError where a file hangs."""
-        self._running.check(self._settings.file_timeout_s)
+        self._uploads.check(self._settings.file_timeout_s)
 
     async def n_files(self) -> int:
         """Return how many files this replica was given."""
@@ -79,6 +74,12 @@ class SpeakerDiarizer:
     async def info(self) -> str:
         """Return this replica's name; a replica answers only after its file at start."""
         return serve.get_replica_context().replica_tag
+
+    def _diarize(self, data: NDArray[np.uint8], options: SpeakerOptions) -> Diarization:
+        began_s = time.perf_counter()
+        found = speakers.diarize_file(data, options, self._model, self._settings)
+        self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
+        return found
 
 
 class SpeakerFinder:
@@ -122,7 +123,9 @@ class SpeakerFinder:
 
         async def find(is_suspect: bool) -> Diarization:
             await self._wait_for_replica(diarizer)
-            found: Diarization = await call(diarizer.diarize, data, options, is_suspect)
+            found: Diarization = await ask(
+                diarizer, "diarize", data, options, is_suspect=is_suspect
+            )
             return found
 
         try:

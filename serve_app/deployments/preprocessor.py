@@ -1,10 +1,10 @@
 """The CPU deployment, bytes to chunks or to spans of speech, and how the Ingress calls it."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,15 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import channels, detection, metrics, models, pipeline
-from serve_app.deployments.calls import call, returns_errors, timed
+from serve_app.deployments.calls import returns_errors, timed
 from serve_app.deployments.meters import Meters
+from serve_app.deployments.uploads import UploadWork, ask
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, Span, SpeechRequest, TranscriptionRequest
-from serve_app.retries import OneSuspect, Retries
+from serve_app.retries import Retries
 from serve_app.settings import AppSettings, AudioSettings, ModelSettings
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector
-from serve_app.watch import RunningWork
-
-Answer = TypeVar("Answer")
 
 logger = logging.getLogger("ray.serve")
 
@@ -38,8 +36,7 @@ class AudioPreprocessor:
         # more. But a file that has just come must not wait for the slices of long ones.
         self._first_slices = ThreadPoolExecutor(1)
         self._later_slices = ThreadPoolExecutor(1)
-        self._running = RunningWork()
-        self._suspects = OneSuspect()
+        self._uploads = UploadWork("a slice")
         took_s = timed(self._warm_up)
         audio.limit_memory(settings.decode_memory_bytes)
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
@@ -50,58 +47,61 @@ class AudioPreprocessor:
         data: NDArray[np.uint8],
         cursor: DecodeCursor | None,
         options: pipeline.PrepareOptions,
-        is_suspect: bool = False,
     ) -> pipeline.Prepared:
         """Return the chunks of one slice of a file (`pipeline.prepare`)."""
-        with self._suspects.admit(is_suspect):
-            prepared = await self._run(
-                cursor, pipeline.prepare, data, cursor, options, self._detector
-            )
-        self._record(prepared)
-        return prepared
+        return await self._uploads.run(self._queue_of(cursor), self._prepare, data, cursor, options)
 
     @returns_errors
     async def find_speech(
-        self,
-        data: NDArray[np.uint8],
-        cursor: DecodeCursor | None,
-        options: SpeechOptions,
-        is_suspect: bool = False,
+        self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
     ) -> SpeechSlice:
         """Return the speech of one slice of a file (`detection.find_speech`)."""
-        with self._suspects.admit(is_suspect):
-            found = await self._run(
-                cursor, detection.find_speech, data, cursor, options, self._detector
-            )
-        self._record(found)
-        return found
+        return await self._uploads.run(
+            self._queue_of(cursor), self._find_speech, data, cursor, options
+        )
 
     @returns_errors
-    async def count_channels(self, data: NDArray[np.uint8], is_suspect: bool = False) -> int:
+    async def count_channels(self, data: NDArray[np.uint8]) -> int:
         """Return how many channels a file's audio has (`channels.count_channels`)."""
-        with self._suspects.admit(is_suspect):
-            return await self._run(None, channels.count_channels, data)
+        return await self._uploads.run(self._first_slices, self._count_channels, data)
+
+    async def alone(self, method: str, *args: Any) -> AsyncGenerator[Any]:
+        """Do what one of these methods does, of a suspect (`UploadWork.run_alone`)."""
+        async with aclosing(self._uploads.run_alone(getattr(self, f"_{method}"), *args)) as steps:
+            async for step in steps:
+                yield step
 
     async def check_health(self) -> None:
         """Tell Serve whether decoding goes on. Raises RuntimeError where a slice hangs."""
-        self._running.check(self._settings.slice_timeout_s)
-
-    async def _run(
-        self, cursor: DecodeCursor | None, work: Callable[..., Answer], *args: object
-    ) -> Answer:
-        """Work on one slice in the thread of its queue."""
-        is_first = cursor is None or cursor.start_sample == 0
-        thread = self._first_slices if is_first else self._later_slices
-
-        def watched() -> Answer:
-            with self._running.of("a slice"):
-                return work(*args)
-
-        return await asyncio.get_running_loop().run_in_executor(thread, watched)
+        self._uploads.check(self._settings.slice_timeout_s)
 
     async def info(self) -> str:
         """Return this replica's name; a replica answers only after its decode at start."""
         return serve.get_replica_context().replica_tag
+
+    def _prepare(
+        self,
+        data: NDArray[np.uint8],
+        cursor: DecodeCursor | None,
+        options: pipeline.PrepareOptions,
+    ) -> pipeline.Prepared:
+        prepared = pipeline.prepare(data, cursor, options, self._detector)
+        self._record(prepared)
+        return prepared
+
+    def _find_speech(
+        self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
+    ) -> SpeechSlice:
+        found = detection.find_speech(data, cursor, options, self._detector)
+        self._record(found)
+        return found
+
+    def _count_channels(self, data: NDArray[np.uint8]) -> int:
+        return channels.count_channels(data)
+
+    def _queue_of(self, cursor: DecodeCursor | None) -> ThreadPoolExecutor:
+        is_first = cursor is None or cursor.start_sample == 0
+        return self._first_slices if is_first else self._later_slices
 
     def _record(self, made: pipeline.Prepared | SpeechSlice) -> None:
         self._meters.record_stage(metrics.DECODE, made.decode_s)
@@ -144,9 +144,7 @@ class FileReader:
             options = pipeline.prepare_options(
                 self._settings, model, request, is_first=cursor is None
             )
-            prepared: pipeline.Prepared = await self._ask(
-                self._preprocessor.prepare, data, cursor or start, options
-            )
+            prepared: pipeline.Prepared = await self._ask("prepare", data, cursor or start, options)
             return prepared
 
         return prepare
@@ -161,18 +159,18 @@ class FileReader:
                 request=request,
                 limits=lengths.limits,
             )
-            found: SpeechSlice = await self._ask(
-                self._preprocessor.find_speech, data, cursor, options
-            )
+            found: SpeechSlice = await self._ask("find_speech", data, cursor, options)
             return found
 
         return await detection.collect_speech(pull, request)
 
     async def count_channels(self, data: Any) -> int:
         """Return how many channels a file's audio has."""
-        n_channels: int = await self._ask(self._preprocessor.count_channels, data)
+        n_channels: int = await self._ask("count_channels", data)
         return n_channels
 
-    async def _ask(self, method: Any, *args: object) -> Any:
+    async def _ask(self, method: str, *args: object) -> Any:
         """Call a method for a file that may be deadly for its replica."""
-        return await self._retries.run_on_upload(lambda is_suspect: call(method, *args, is_suspect))
+        return await self._retries.run_on_upload(
+            lambda is_suspect: ask(self._preprocessor, method, *args, is_suspect=is_suspect)
+        )

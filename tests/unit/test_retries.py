@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from serve_app.errors import InvalidAudioError, ReplicaLostError, UnprocessableAudioError
-from serve_app.retries import OneSuspect, Retries
+from serve_app.retries import Retries
 from serve_app.settings import RetrySettings
 
 QUICK = RetrySettings(max_tries=4, first_pause_s=0.0, try_timeout_s=0.05)
@@ -105,13 +105,3 @@ async def test_uploads_are_tried_one_at_a_time_once_a_replica_died() -> None:
     names = ["a", "b", "c"]
     assert await asyncio.gather(*(retries.run_on_upload(upload(n)) for n in names)) == names
     assert seen == [f"{name} {what}" for name in names for what in ("begins", "ends")]
-
-
-def test_a_replica_takes_one_suspect_at_a_time_and_all_else() -> None:
-    suspects = OneSuspect()
-    with suspects.admit(True), suspects.admit(False):
-        with pytest.raises(ReplicaLostError) as caught, suspects.admit(True):
-            pass
-        assert not caught.value.died
-    with suspects.admit(True):  # the place is free again
-        pass
