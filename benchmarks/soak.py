@@ -26,12 +26,15 @@ from benchmarks.local import embedded_workpiece
 from benchmarks.overload import find_peak
 from benchmarks.results import Bar, Report, say
 from benchmarks.utterances import Utterance
-from tests.clips import encode, speech
+from tests.clips import digits, encode, silence
 
 SHARE = 0.7  # of the peak
 FAULT_EVERY_S = 60.0
 BAD_EVERY = 100  # one of so many requests is no audio
 N_LEAVING = 20  # clients that leave early, one after the other
+# One of so many clips is that much longer, as are those of the clients that leave early: what a
+# process has seen in its first minutes is what it sees later.
+LONG_EVERY, SILENCE_S = 8, 15.0
 LIMITS = {"memory": 0.02, "n_files": 5, "n_threads": 3}  # what a process may use more late
 # Ray's keeps the log of every worker that ever was open, until there are so many.
 LOG_MONITOR, LOG_MONITOR_FILES = "log_monitor.py", 200
@@ -55,7 +58,9 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     """
     soak_s, every_s = (120.0, 15.0) if quick else (minutes * 60, FAULT_EVERY_S)
     with running_graph(_args(), _deployments(MAX_BATCH_SIZE)) as graph:
-        good = utterances_of(graph, {}, n=24 if quick else N_UTTERANCES)
+        short = utterances_of(graph, {}, n=24 if quick else N_UTTERANCES)
+        long = utterances_of(graph, {}, silence_s=SILENCE_S, n=len(short) // LONG_EVERY)
+        good = _mixed(short, long)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
         load = Load(graph.url, _with_bad_input(good), STOCK)
         say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
@@ -86,7 +91,8 @@ def _hang(_: Graph, rng: np.random.Generator) -> float:
 
 
 def _leave_early(graph: Graph, rng: np.random.Generator) -> None:
-    faults.leave_early(graph.url, encode(speech(20.0)), N_LEAVING, rng)
+    clip = encode(np.concatenate([digits("735"), silence(SILENCE_S)]))
+    faults.leave_early(graph.url, clip, N_LEAVING, rng)
 
 
 def _change_batches(_: Graph, rng: np.random.Generator) -> None:
@@ -118,6 +124,15 @@ def _plant_in_turn(
         report.add(fault=name, at_s=began_s, whole_after_s=took_s, **load.counts_so_far())
         say(f"{(soak_s - load.now_s()) / 60:.1f} minutes left")
     time.sleep(max(0.0, soak_s - load.now_s()))
+
+
+def _mixed(short: Sequence[Utterance], long: Sequence[Utterance]) -> list[Utterance]:
+    """Put a long clip behind each LONG_EVERY short ones."""
+    longs = itertools.cycle(long)
+    pairs = (
+        (clip, next(longs)) if n % LONG_EVERY == 0 else (clip,) for n, clip in enumerate(short, 1)
+    )
+    return [clip for pair in pairs for clip in pair]
 
 
 def _with_bad_input(good: Sequence[Utterance]) -> list[Utterance]:
