@@ -31,13 +31,15 @@ cli(["run", sys.argv[1]])
 # A proxy that takes longer to start than Serve's 5 s, as on a busy machine, would be killed amid
 # it, and the start of the graph would fail.
 # What keeps memory flat: glibc gives each of a process's dozens of threads an arena of its own, and
-# what was freed in one is not used by the others; and Ray keeps the history of its last 100,000
-# calls, of which there are some for every chunk.
+# what was freed in one is not used by the others; it keeps ever larger blocks for later, where no
+# size (bytes) is set from which they go back to the system; and Ray keeps the history of its last
+# 100,000 calls, of which there are some for every chunk.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_task_events_max_num_task_in_gcs": "1000",
     "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
 }
 
 START_TIMEOUT_S = 600.0  # a first start may download a model

@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app import metrics, models, speakers
 from serve_app.deployments.calls import call, returns_errors, time_limit, timed
+from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask
 from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
@@ -36,6 +37,7 @@ class SpeakerDiarizer:
     """Runs one pyannote.audio pipeline, one file at a time; it decodes the file itself."""
 
     def __init__(self, settings: DiarizationSettings) -> None:
+        keep_freed_memory()
         self._settings = settings
         # pyannote promises nothing about several threads in one pipeline.
         self._thread = ThreadPoolExecutor(1)

@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics, models, pipeline
 from serve_app.deployments.calls import call, returns_errors, timed
 from serve_app.deployments.catalog import Catalog
+from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import SAMPLE_S, TranscriberMeters, every
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
 from serve_app.errors import ReplicaLostError
@@ -35,6 +36,7 @@ class WhisperTranscriber:
     """Runs one model; batches the chunks of many requests."""
 
     def __init__(self, model: ModelSettings) -> None:
+        keep_freed_memory()
         self._model = model
         self._config: TranscriberUserConfig | None = None
         self._fits: int | None = None  # chunks, once a larger batch ran out of memory

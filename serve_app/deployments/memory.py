@@ -1,0 +1,20 @@
+"""How a replica's process treats the memory that it frees."""
+
+import ctypes
+
+# mallopt(3), <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_THRESHOLD = 32 << 20  # bytes; what glibc's own adaptive threshold may become
+
+
+def keep_freed_memory() -> None:
+    """Keep what this process frees for what it allocates next, as glibc does where not told else.
+
+    Ray's processes start with `MALLOC_MMAP_THRESHOLD_` (serve_app/cli/graph.py), so that large
+    blocks go back to the system. One that allocates activations anew for each layer would spend
+    its time on page faults. Does nothing where the C library has no `mallopt`.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)  # as glibc's, twice the other
