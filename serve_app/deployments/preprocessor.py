@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app import channels, detection, metrics, models, pipeline
 from serve_app.deployments.calls import returns_errors, timed
+from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask
 from serve_app.detection import SpeechOptions, SpeechSlice
@@ -29,6 +30,7 @@ class AudioPreprocessor:
     """Decodes audio, finds speech, cuts chunks: one core per replica."""
 
     def __init__(self, settings: AudioSettings) -> None:
+        keep_freed_memory()
         self._settings = settings
         self._detector = SpeechDetector()
         self._meters = Meters(metrics.PREPROCESSOR)
