@@ -11,8 +11,9 @@ def keep_freed_memory() -> None:
     """Keep what this process frees for what it allocates next, as glibc does where not told else.
 
     Ray's processes start with `MALLOC_MMAP_THRESHOLD_` (serve_app/cli/graph.py), so that large
-    blocks go back to the system. One that allocates the like anew all the time, as activations for
-    each layer, would spend that time on page faults. Does nothing where the C library has no `mallopt`.
+    blocks go back to the system. A process that allocates the like all the time, as activations for
+    each layer, would spend that time on page faults. Does nothing where the C library has no
+    `mallopt`.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
