@@ -15,8 +15,7 @@ from benchmarks import processes
 from benchmarks.processes import Usage
 
 SAMPLE_EVERY_S = 5.0
-WARM_UP = 1 / 3  # of the time that a process was watched, or
-WARM_UP_S = 120.0  # where that is less
+WARM_UP = 1 / 3  # of the time that a process was watched, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +39,29 @@ class Drift:
     n_threads: float
 
 
-def drifts(samples: Sequence[Sample], *, at_least_s: float) -> list[Drift]:
-    """Return the drift of every process that was there for so long, the largest first."""
+def drifts(samples: Sequence[Sample], *, at_least_s: float, warm_up_s: float) -> list[Drift]:
+    """Return the drift of every process that was there for so long, the largest first.
+
+    Args:
+        samples: in the order of time.
+        at_least_s: how long a process must have been watched.
+        warm_up_s: of a process, which does not count; at most WARM_UP of the time it was watched.
+    """
     lives: dict[tuple[str, int], list[tuple[float, Usage]]] = defaultdict(list)
     for sample in samples:
         for key, used in sample.used.items():
             lives[key].append((sample.at_s, used))
     found = [
-        _drift(*key, life) for key, life in lives.items() if life[-1][0] - life[0][0] >= at_least_s
+        _drift(*key, life, warm_up_s=warm_up_s)
+        for key, life in lives.items()
+        if life[-1][0] - life[0][0] >= at_least_s
     ]
     return sorted(found, key=lambda drift: -drift.memory)
 
 
-def _drift(name: str, pid: int, life: Sequence[tuple[float, Usage]]) -> Drift:
+def _drift(name: str, pid: int, life: Sequence[tuple[float, Usage]], *, warm_up_s: float) -> Drift:
     watched_s = life[-1][0] - life[0][0]
-    warm_s = life[0][0] + min(WARM_UP_S, WARM_UP * watched_s)
+    warm_s = life[0][0] + min(warm_up_s, WARM_UP * watched_s)
     warm = [used for at_s, used in life if at_s >= warm_s]
     n = max(1, len(warm) // 3)
     early, late = _medians(warm[:n]), _medians(warm[-n:])

@@ -25,7 +25,7 @@ def test_growth_after_the_warm_up_is_told_and_growth_within_it_is_not() -> None:
         )
         for at_s in range(0, 1000, 10)
     ]
-    leaks, flat = drifts(samples, at_least_s=300)
+    leaks, flat = drifts(samples, at_least_s=300, warm_up_s=120)
     assert (flat.name, flat.memory, flat.n_files, flat.n_threads) == ("flat", 0.0, 0.0, 0.0)
     assert leaks.name == "leaks"
     assert leaks.memory == pytest.approx(0.06, abs=0.01)
