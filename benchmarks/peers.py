@@ -38,7 +38,7 @@ ROUNDS = {64: 3, 100: 2}  # by the tokens of a window: sparse and dense speech
 # get them all; another one's rate does not depend on their number, and the run would take longer.
 SHARES = {
     OverHttp.name: 1,
-    InProcess.name: 2,
+    InProcess.name: 1,
     FasterWhisper.name: 8,
     FasterWhisperBatched.name: 1,
     OpenAIWhisper.name: 8,

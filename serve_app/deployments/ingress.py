@@ -17,7 +17,8 @@ from serve_app.deployments.calls import put_file, time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.diarizer import SpeakerFinder
 from serve_app.deployments.exporters import fetch_pages
-from serve_app.deployments.meters import IngressMeters
+from serve_app.deployments.memory import GIVE_BACK_EVERY_S, give_back_freed_memory
+from serve_app.deployments.meters import IngressMeters, every
 from serve_app.deployments.preprocessor import FileReader
 from serve_app.deployments.runs import Runs
 from serve_app.deployments.transcriber import ChunkTranscriber
@@ -69,6 +70,7 @@ class Ingress:
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
         self._watching = asyncio.ensure_future(load.watch())
+        self._tidying = asyncio.ensure_future(every(GIVE_BACK_EVERY_S, give_back_freed_memory))
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""

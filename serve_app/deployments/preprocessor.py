@@ -1,5 +1,6 @@
 """The CPU deployment, bytes to chunks or to spans of speech, and how the Ingress calls it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,12 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app import channels, detection, metrics, models, pipeline
 from serve_app.deployments.calls import returns_errors, timed
-from serve_app.deployments.memory import keep_freed_memory
-from serve_app.deployments.meters import Meters
+from serve_app.deployments.memory import (
+    GIVE_BACK_EVERY_S,
+    give_back_freed_memory,
+    keep_freed_memory,
+)
+from serve_app.deployments.meters import Meters, every
 from serve_app.deployments.uploads import UploadWork, ask
 from serve_app.detection import SpeechOptions, SpeechSlice
 from serve_app.domain import DecodeCursor, Span, SpeechRequest, TranscriptionRequest
@@ -41,6 +46,7 @@ class AudioPreprocessor:
         self._uploads = UploadWork("a slice")
         took_s = timed(self._warm_up)
         audio.limit_memory(settings.decode_memory_bytes)
+        self._tidying = asyncio.ensure_future(every(GIVE_BACK_EVERY_S, give_back_freed_memory))
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
     @returns_errors
