@@ -3,6 +3,8 @@
 from benchmarks.markdown import Row
 from benchmarks.measured import Measured
 
+REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
+
 
 def _memory(measured: Measured) -> str:
     whole = measured.row()
@@ -30,6 +32,19 @@ def _faults(measured: Measured) -> str:
     return (
         f"{sum(row['ok'] for row in rows):,} of {sum(row['sent'] for row in rows):,} well; "
         f"{told} ({sum(row['n_faults'] for row in rows)} faults)"
+    )
+
+
+def _drift(measured: Measured) -> str:
+    drifts = [row for row in measured.rows() if "memory" in row]
+    ours = [row for row in drifts if row["name"].startswith(REPLICA)]
+    rays = [row for row in drifts if row not in ours]
+    bars = [bar for bar in measured.content["bars"] if bar["name"].endswith(": memory")]
+    n_met, limit = sum(bar["met"] for bar in bars), bars[0]["limit"]
+    return f"{n_met} of {len(bars)} at most {limit:.0%}; the worst: " + ", ".join(
+        f"{worst['memory']:+.1%} {worst['name'].rpartition(':')[2]} of {whose}"
+        for whose, rows in (("serve_app", ours), ("Ray", rays))
+        if (worst := max(rows, key=lambda row: row["memory"]))
     )
 
 
@@ -79,6 +94,11 @@ RELIABILITY = (
         "({settings[minutes]:g} min)",
         bar="lost",
         unit="lost",
+    ),
+    Row(
+        what="Growth of the memory of processes there, after one turn of all faults",
+        source="soak",
+        figure=_drift,
     ),
     Row(
         what="Answers at five times the capacity, over those at the peak",
