@@ -197,6 +197,8 @@ def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -
     long = tmp_path / "long.wav"
     long.write_bytes(encode(speech(1800)))
     command = [*PROGRAM, "-m", "embedded", str(LIGHT), str(long), "-o", str(tmp_path / "out")]
+    # What a shell starts in the background ignores Ctrl-C, and so would this.
+    command = ["env", "--default-signal=INT", *command]
     program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline_s = time.monotonic() + 60
     while not (tmp_path / "out" / "light.txt").is_file():
