@@ -32,8 +32,8 @@ SHARE = 0.7  # of the peak
 FAULT_EVERY_S = 60.0
 BAD_EVERY = 100  # one of so many requests is no audio
 N_LEAVING = 20  # clients that leave early, one after the other
-# One of so many clips is that much longer, as are those of the clients that leave early: what a
-# process has seen in its first minutes is what it sees later.
+# Behind so many clips comes one that is that much longer, as are those of the clients that leave
+# early: what a process has seen in its first minutes is what it sees later.
 LONG_EVERY, SILENCE_S = 8, 15.0
 # What a process may use more late. gRPC keeps the threads that it started for calls at one time.
 LIMITS = {"memory": 0.02, "n_files": 5, "n_threads": 5}
