@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -289,18 +289,22 @@ def test_half_a_body_is_cut_off_and_never_reaches_ray(front: Front) -> None:
 
 
 def test_one_address_cannot_take_every_connection(front: Front) -> None:
+    # On a busy machine nginx may find a line too slow and close it: then eight others are opened.
+    answers = (answer for _ in range(20) for answer in answers_beside(front, n_lines=8))
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert_is_envelope(refused, 429, "queue_full")
+
+
+def answers_beside(front: Front, *, n_lines: int) -> Iterator[requests.Response]:
+    """Yield what an address is answered that holds lines whose bodies trickle."""
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
-    lines = [socket.create_connection(("127.0.0.1", front.port)) for _ in range(8)]
-    try:
+    with ExitStack() as held:
+        address = ("127.0.0.1", front.port)
+        lines = [held.enter_context(socket.create_connection(address)) for _ in range(n_lines)]
         for line in lines:
             line.sendall(head)
-        for _ in range(100):
-            for line in lines:
-                line.sendall(b"x")  # a body that trickles, and holds its connection
-            answer = requests.get(f"{front.url}/echo", timeout=10)
-            if answer.status_code != 200:
-                break
-        assert_is_envelope(answer, 429, "queue_full")
-    finally:
-        for line in lines:
-            line.close()
+        for _ in range(10):
+            with suppress(ConnectionError):
+                for line in lines:
+                    line.sendall(b"x")
+            yield requests.get(f"{front.url}/echo", timeout=10)

@@ -6,7 +6,7 @@ writes them; windows.py and studio.py read them.
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +109,31 @@ def load_bank(folder: Path) -> Bank:
     Raises:
         FileNotFoundError: there is none.
     """
-    parts = [_load_part(path) for path in sorted(folder.glob("*.npz"))]
-    if not parts:
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
         raise FileNotFoundError(f"{folder} holds no speech: run benchmarks...whisper.speak first")
-    n_samples = np.cumsum([0, *(len(part.pcm) for part in parts)])
+    n_samples = np.cumsum([0, *(_count_samples(path) for path in paths)])
+    pcm = np.empty(n_samples[-1], np.int16)  # filled part by part: two copies may not fit
+    parts: list[Bank] = []
+    for path, first in zip(paths, n_samples, strict=False):
+        part = _load_part(path)
+        own = pcm[first : first + len(part.pcm)]
+        own[:] = part.pcm
+        parts.append(replace(part, pcm=own))
     n_words = np.cumsum([0, *(len(part.words_s) for part in parts)])
     return Bank(
-        pcm=np.concatenate([part.pcm for part in parts]),
+        pcm=pcm,
         ends=np.concatenate([p.ends + n for p, n in zip(parts, n_samples, strict=False)]),
         texts=tuple(text for part in parts for text in part.texts),
         voices=tuple(voice for part in parts for voice in part.voices),
         words_s=np.concatenate([part.words_s for part in parts]),
         word_ends=np.concatenate([p.word_ends + n for p, n in zip(parts, n_words, strict=False)]),
     )
+
+
+def _count_samples(path: Path) -> int:
+    with np.load(path) as stored:
+        return int(stored["ends"][-1])
 
 
 def _load_part(path: Path) -> Bank:

@@ -69,12 +69,23 @@ class Attention(nn.Module):
             made.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
             for made in (self.q_proj(x), self.k_proj(other), self.v_proj(other))
         )
-        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        seen = _attend(q, k, v, causal=causal)
         return (
             self.out_proj(seen.transpose(1, 2).flatten(2)),
             q[:, ALIGNED_HEAD],
             k[:, ALIGNED_HEAD],
         )
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> torch.Tensor:
+    """Return the attention of (b, n_heads, n, width of a head).
+
+    On a CPU torch's own takes 1.6 times as long in bfloat16, forward and backward, over 30 s.
+    """
+    if causal or q.is_cuda:
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    return scores.softmax(-1) @ v
 
 
 class EncoderLayer(nn.Module):

@@ -1,7 +1,8 @@
 """FOLDER/speech and FOLDER/tokenizer.json -> FOLDER/checkpoint, on a GPU or a CPU, in slices.
 
 A slice goes on where the last one ended: learning rate, mix of windows and weights of the losses
-follow the time trained so far over `--total-s`, which stays the same in all slices.
+follow the time trained so far over `--total-s`, which stays the same in all slices. Under
+`torchrun` each process draws windows of its own, and all learn from the mean of their gradients.
 """
 
 import json
@@ -14,6 +15,8 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.embedded_models.whisper import checkpoints, losses
@@ -34,8 +37,8 @@ SHAPES = {
 }
 EASY = 0.06  # of the time: short windows, most of them clean; a start from a checkpoint skips it
 EASY_WINDOWS_S, FIT_WINDOWS_S = (2.0, 3.0, 4.0), (5.0, 10.0, 15.0, 20.0, 25.0)
-P_FULL = {"cuda": 0.5, "cpu": 0.15}  # of the windows after that; the rest are fitted ones
-P_CLEAN_EASY, P_CLEAN = 0.85, 0.3
+P_FULL = {"cuda": 0.5, "cpu": 0.35}  # of the windows after that; the rest are fitted ones
+P_CLEAN_EASY, P_CLEAN = 0.85, 0.4
 P_SINGLE = 0.2
 AUDIO_S = {"cuda": 6000.0, "cpu": 48.0}  # of a batch's windows
 RATE = {"cuda": 1.5e-3, "cpu": 8e-4}  # peak, of learning
@@ -68,13 +71,15 @@ class Plans(IterableDataset[Plan]):
 
     def __iter__(self) -> Iterator[Plan]:
         worker = torch.utils.data.get_worker_info()
-        seed = (self._n_steps, worker.id if worker else 0)
-        rng = np.random.default_rng(seed)
+        worker_id = worker.id if worker else 0
+        rng = np.random.default_rng((self._n_steps, worker_id, _rank()))
+        # Processes that wait for each other have windows of one length at a time.
+        lengths = np.random.default_rng((self._n_steps, worker_id))
         tokenizer = SpeechTokenizer(self._run.folder / "tokenizer.json")
         planner = Planner(self._bank, tokenizer, rng)
         while True:
             easy = self._run.start is None and float(self.progress) < EASY
-            window_s = self._window_s(rng, easy=easy)
+            window_s = self._window_s(lengths, easy=easy)
             yield planner.draw_batch(
                 max(1, round(self._run.audio_s / window_s)),
                 window_s,
@@ -109,6 +114,8 @@ class Trainer:
             n_new = start_from(network, checkpoints.load_weights(run.start))
             click.echo(f"from {run.start}, {n_new} layers new")
         self.network = network.to(run.device)
+        is_alone = not distributed.is_initialized()
+        self._forward = self.network if is_alone else DistributedDataParallel(self.network)
         self._learnt = {k: w for k, w in self.network.named_parameters() if w.requires_grad}
         groups: list[dict[str, Any]] = [
             {"params": [w for w in self._learnt.values() if w.dim() > 1], "weight_decay": DECAY},
@@ -133,7 +140,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * max(LAST, 1 - self.progress)
         with torch.autocast(self._run.device, dtype=torch.bfloat16):
-            outputs = self.network(batch.features, batch.inputs)
+            outputs = self._forward(batch.features, batch.inputs)
         lost = losses.compute(
             outputs,
             batch,
@@ -175,11 +182,11 @@ class Trainer:
 
 def train(run: Run) -> Trainer:
     """Train for a slice, and write the checkpoint, the log and a line now and then."""
-    began_s = time.monotonic()
+    began_s = _agreed(time.monotonic())
     bank = load_bank(run.folder / "speech")
     trainer = Trainer(run)
     plans = Plans(bank, run, trainer.n_steps)
-    studio = Studio(bank, run.device, seed=trainer.n_steps)
+    studio = Studio(bank, run.device, seed=trainer.n_steps + _rank())
     loader = DataLoader(
         plans,
         batch_size=None,
@@ -189,23 +196,40 @@ def train(run: Run) -> Trainer:
         multiprocessing_context="fork" if run.workers else None,
     )
     before_s = trainer.trained_s
-    started_s = told_s = saved_s = time.monotonic()
-    click.echo(f"{bank.duration_s / 3600:.1f} h of speech, ready after {started_s - began_s:.0f} s")
+    started_s = told_s = saved_s = _agreed(time.monotonic())
+    is_first = _rank() == 0
+    if is_first:
+        ready_s = started_s - began_s
+        click.echo(f"{bank.duration_s / 3600:.1f} h of speech, ready after {ready_s:.0f} s")
     for plan in loader:
         lost = trainer.step(plan, studio)
-        now_s = time.monotonic()
+        now_s = _agreed(time.monotonic())
         trainer.trained_s = before_s + now_s - started_s
         plans.progress.fill_(trainer.progress)
         is_over = trainer.progress >= 1 or now_s - began_s > run.slice_s
-        if is_over or now_s - told_s > TELL_S:
+        if is_first and (is_over or now_s - told_s > TELL_S):
             told_s = now_s
             _tell(run, trainer, lost, plan)
-        if is_over or now_s - saved_s > SAVE_S:
+        if is_first and (is_over or now_s - saved_s > SAVE_S):
             saved_s = now_s
             trainer.save()
         if is_over:
             return trainer
     raise AssertionError("plans have no end")
+
+
+def _rank() -> int:
+    """Return which of the processes this is, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _agreed(value: float) -> float:
+    """Return the first process's value in each, so that all end at the same step."""
+    if not distributed.is_initialized():
+        return value
+    shared = torch.tensor(value, dtype=torch.float64)
+    distributed.broadcast(shared, src=0)
+    return float(shared)
 
 
 def _tell(run: Run, trainer: Trainer, lost: losses.Losses, plan: Plan) -> None:
@@ -250,6 +274,8 @@ def _shape(name: str, n_tokens: int) -> Shape:
 def main(folder: Path, total_s: float, slice_s: float, **how: Any) -> None:
     """Train for one slice; call it again until `--total-s` are over."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if distributed.is_torchelastic_launched():
+        distributed.init_process_group("gloo")
     defaults: dict[str, Any] = {
         "audio_s": AUDIO_S[device],
         "rate": RATE[device],

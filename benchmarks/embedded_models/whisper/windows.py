@@ -4,9 +4,10 @@
 and cheap: one core plans for a GPU. Times are in the window.
 
 The target of a window with timestamps is `<|0.30|> turn on<|1.20|><|1.80|> two three<|2.50|>`, that
-of one without is the text alone. An utterance that the window's end cuts is not written; where
-there are timestamps, the one at which it begins ends the target, so that the next window can begin
-there.
+of one without is the text alone. An utterance that the window's end cuts is not written. Nor are
+those, where there are timestamps, that begin late: so small a network finds its place in a long
+text badly. Where an utterance is left out that way, the time at which it begins ends the target:
+who decodes a file window by window, as faster-whisper does, goes on before it.
 """
 
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ FRAMES_PER_S = 50  # of the encoder's output
 MAX_TOKENS = 440  # of a target and its prompt; the model has 448 positions
 SHORT_S = 2.5  # a window that has no room for a pause at its beginning
 LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
+LAST_START_S = 10.0  # of an utterance that is written where there are timestamps
 
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
 P_SOFTER, SOFTER_DB = 0.2, 10.0
-MAX_UTTERANCES = {True: (1, 2, 4, 99, 99, 99), False: (1, 1, 2, 3, 99)}  # of a full, fitted window
+# Of a full window with timestamps, one without, and a fitted window; each is equally likely.
+MAX_UTTERANCES = {"timed": (1, 2, 4, 99, 99, 99), "bare": (1, 2, 3, 4, 99), "fit": (1, 1, 2, 3, 99)}
 LEADS_S = ((0.0, 0.05), (0.0, 0.6), (0.1, 0.6), (0.2, 2.0))  # before the first; equally likely
 GAPS_S = ((0.12, 0.4), (0.2, 0.8), (0.3, 1.8))  # between two
 TAILS_S = ((0.0, 0.1), (0.0, 0.6), (0.3, 2.5), (WINDOW_S, WINDOW_S))  # after the last
@@ -100,27 +103,35 @@ class Planner:
         if rng.random() < P_NO_SPEECH:
             return self._no_speech(window_s)
         full = window_s == WINDOW_S
-        most = 1 if single else int(rng.choice(MAX_UTTERANCES[full]))
         with_times = rng.random() < P_TIMESTAMPS
+        kind = "fit" if not full else "timed" if with_times else "bare"
+        most = 1 if single else int(rng.choice(MAX_UTTERANCES[kind]))
         at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > SHORT_S else 0.1
         placements: list[Placement] = []
-        cut = None
+        is_cut = False
         n_tokens = 0
-        while len(placements) < most:
+        while len(placements) < most and not is_cut:
             placement = self._place(at_s)
             n_tokens += 2 + len(self._spell(self._bank.texts[placement.utterance]))
             if placement.end_s > window_s or n_tokens > MAX_TOKENS // 2:
-                if full and with_times and placements and at_s < window_s - 0.3:
-                    cut = placement if rng.random() < P_CUT else None
-                break
+                fits = placements and at_s < window_s - 0.3
+                if not (full and with_times and fits and rng.random() < P_CUT):
+                    break
+                is_cut = True
             placements.append(placement)
             at_s = placement.end_s + rng.uniform(*GAPS_S[rng.integers(len(GAPS_S))])
         if not placements:
             return self._no_speech(window_s)
         tail_s = rng.uniform(*TAILS_S[rng.integers(len(TAILS_S))])
-        end_s = window_s if cut else min(window_s, placements[-1].end_s + tail_s)
+        end_s = min(window_s, placements[-1].end_s + (0.0 if is_cut else tail_s))
         window = Window(placements=placements, duration_s=end_s)
-        self._write(window, cut, with_times=with_times)
+        n_written = len(placements) - is_cut
+        if with_times:
+            n_written = min(n_written, sum(p.start_s < LAST_START_S for p in placements))
+        self._write(window, n_written, with_times=with_times)
+        if not is_cut:
+            said = " ".join(self._bank.texts[p.utterance] for p in placements)
+            window.characters = [CHARACTERS[c] for c in said]
         return window
 
     def _place(self, at_s: float) -> Placement:
@@ -149,7 +160,7 @@ class Planner:
             labels=[tokens.no_speech, tokens.end],
         )
 
-    def _write(self, window: Window, cut: Placement | None, *, with_times: bool) -> None:
+    def _write(self, window: Window, n_written: int, *, with_times: bool) -> None:
         """Write the target of a window with speech, and which frames speak which token."""
         tokens = self._tokenizer
         first = tokens.timestamp(min(LAST_FIRST_S, window.placements[0].start_s))
@@ -157,7 +168,7 @@ class Planner:
         window.labels.append(first)
         if not with_times:
             window.inputs.append(tokens.no_timestamps)
-        for i, placement in enumerate(window.placements):
+        for i, placement in enumerate(window.placements[:n_written]):
             if with_times:
                 start = first if i == 0 else tokens.timestamp(placement.start_s)
                 window.inputs.append(start)
@@ -167,14 +178,10 @@ class Planner:
                 end = tokens.timestamp(placement.end_s)
                 window.labels.append(end)
                 window.inputs.append(end)
-        if cut:
-            window.placements.append(cut)
-            start = tokens.timestamp(cut.start_s)
+        if with_times and n_written < len(window.placements):
+            start = tokens.timestamp(window.placements[n_written].start_s)
             window.labels.append(start)
             window.inputs.append(start)
-        else:
-            said = " ".join(self._bank.texts[p.utterance] for p in window.placements)
-            window.characters = [CHARACTERS[c] for c in said]
         window.labels.append(tokens.end)
         if self._rng.random() < P_PROMPT:
             self._put_prompt(window)
