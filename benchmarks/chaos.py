@@ -106,7 +106,7 @@ OPTIONS = (
     click.Option(
         ["--go-on"],
         is_flag=True,
-        help="Keep what today's file has of other trials than those of --only.",
+        help="Keep what the last file has of other trials than those of --only, and run the rest.",
     ),
 )
 
@@ -119,7 +119,7 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
         quick: each twice.
         times: how often each is planted.
         only: names of trials; none: all.
-        go_on: leave out what the report's file has of trials that `only` does not name.
+        go_on: leave out what the last run's file has of trials that `only` does not name.
     """
     times = 2 if quick else times
     if go_on:
@@ -128,7 +128,8 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
         report.bars = [bar for bar in report.bars if bar.name.partition(":")[0] not in only]
     done = {row["trial"] for row in report.rows}
     recorded: dict[tuple[float, bool], list[Utterance]] = {}  # by what makes their texts differ
-    chosen = [t for t in TRIALS if (not only or t.name in only) and t.name not in done]
+    wanted = [t for t in TRIALS if go_on or not only or t.name in only]
+    chosen = [trial for trial in wanted if trial.name not in done]
     for n, diarizes in dict.fromkeys(trial.graph for trial in chosen):
         with running_graph(*_replicated_graph(n, diarizes=diarizes)) as graph:
             for trial in (t for t in chosen if t.graph == (n, diarizes)):

@@ -85,10 +85,11 @@ class Report:
         self.notes: list[str] = []
 
     def go_on(self) -> None:
-        """Keep what the file has from the last run of today; say in it which run that was."""
-        if not self.path.is_file():
+        """Keep what the last run's file has; say in this one's which run that was."""
+        files = sorted(self.path.parent.glob(f"*-{machine_slug()}-{self._head['what']}.json"))
+        if not files:
             return
-        earlier = json.loads(self.path.read_text())
+        earlier = json.loads(files[-1].read_text())
         self.rows = earlier["rows"]
         self.bars = [Bar(**{k: v for k, v in b.items() if k != "met"}) for b in earlier["bars"]]
         self.notes = earlier["notes"]

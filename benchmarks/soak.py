@@ -44,6 +44,9 @@ LOG_MONITOR, LOG_MONITOR_FILES = "log_monitor.py", 200
 MAX_BATCH_SIZE = 4
 CHANGED_S = 10.0
 N_REPLICAS = 2
+# All faults are planted so often before the clock starts: Ray's raylet needs a dozen deaths until
+# it grows no more.
+N_ROUNDS_BEFORE, N_CLIENTS_BEFORE = 2, 2
 OPTIONS = (click.Option(["--minutes"], type=float, default=30.0, show_default=True),)
 
 
@@ -65,6 +68,8 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
         good = _mixed(short, long)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
         load = Load(graph.url, _with_bad_input(good), STOCK)
+        if not quick:
+            _plant_before(graph, good)
         say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
         with Watch() as watch, load.open_loop(SHARE * peak):
             _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
@@ -113,6 +118,16 @@ FAULTS: Mapping[str, Plant] = {
     "transcriber hung": _hang,
     "controller killed": lambda *_: faults.kill_process(faults.CONTROLLER),
 }
+
+
+def _plant_before(graph: Graph, good: Sequence[Utterance]) -> None:
+    """Plant all faults some times in a row, under a load that is not counted."""
+    rng = np.random.default_rng(1)
+    plan = list(FAULTS.items()) * N_ROUNDS_BEFORE
+    with Load(graph.url, good, STOCK).closed_loop(N_CLIENTS_BEFORE):
+        for i, (name, plant) in enumerate(plan, 1):
+            plant(graph, rng)
+            say(f"before the clock starts: {name}, {i} of {len(plan)}")
 
 
 def _plant_in_turn(

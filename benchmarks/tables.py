@@ -1,4 +1,4 @@
-"""README's tables of the result files, and the command that writes them.
+"""The tables of README and of the model's card, and the command that writes them.
 
 A new benchmark gets a `Row` in `benchmarks.rows`: which figure of its file is shown, how, and
 against which bar.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.embedded_models.whisper.card import CARD, is_of_both, measures_table
 from benchmarks.markdown import Latest, anchors_table, figures_table, fill
 from benchmarks.measured import RESULTS, Measured, latest, read
 from benchmarks.rows.others import ANCHORS
@@ -22,33 +23,37 @@ COMMAND = "python -m benchmarks tables"
 SPOKEN_OF: Mapping[str, Callable[[Measured], bool]] = {
     "http_load": lambda run: run.settings["url"] is None,  # else: another server's figures
     "throughput": lambda run: (run.settings["model"], run.settings["corpus"]) == ("embedded", None),
-    "chaos": lambda run: not run.settings["only"],
+    "chaos": lambda run: run.settings["go_on"] or not run.settings["only"],
     "gpu": lambda run: run.row(part="device")["name"] != "CPU",
+    "embedded_whisper": is_of_both,
 }
 WITHOUT_GPU = """
 No figure of serve_app on a GPU has been measured yet; `python -m benchmarks gpu` measures them.
 """
 
 
-def tables(files: Latest) -> dict[str, str]:
-    """Return README's tables by the names of their places."""
+def tables(files: Latest) -> dict[Path, dict[str, str]]:
+    """Return the tables of each document by the names of their places."""
     return {
-        "speed": figures_table(SPEED, files),
-        "others": anchors_table(ANCHORS, files) + ("" if "gpu" in files else WITHOUT_GPU),
-        "reliability": figures_table(RELIABILITY, files),
+        README: {
+            "speed": figures_table(SPEED, files),
+            "others": anchors_table(ANCHORS, files) + ("" if "gpu" in files else WITHOUT_GPU),
+            "reliability": figures_table(RELIABILITY, files),
+        },
+        CARD: {"measures": measures_table(files["embedded_whisper"])},
     }
 
 
 def shown(folder: Path = RESULTS) -> Latest:
-    """Return the result files that README shows: the latest of what its rows speak of."""
+    """Return the result files that are shown: the latest of what the tables speak of."""
     return latest(
         measured for measured in read(folder) if measured.is_whole and _is_spoken_of(measured)
     )
 
 
-def stale(text: str) -> list[str]:
-    """Return what in a text of README differs from what the result files make of it."""
-    made = fill(text, tables(shown()))
+def stale(text: str, made_of: Mapping[str, str]) -> list[str]:
+    """Return what in a text differs from what its tables make of it."""
+    made = fill(text, made_of)
     differences = difflib.unified_diff(text.splitlines(), made.splitlines(), n=0, lineterm="")
     return list(differences)[2:]  # without the names of the two
 
@@ -61,9 +66,10 @@ def _is_spoken_of(measured: Measured) -> bool:
 @click.command("tables")
 @click.option("--check", is_flag=True, help="Write nothing; fail where README is stale.")
 def command(check: bool) -> None:
-    """Write README's tables from the latest result files."""
-    text = README.read_text()
-    if not check:
-        README.write_text(fill(text, tables(shown())))
-    elif lines := stale(text):
-        raise click.ClickException("\n".join([f"README.md is stale; `{COMMAND}`:", *lines]))
+    """Write the tables of README and of the model's card from the latest result files."""
+    for document, made_of in tables(shown()).items():
+        text = document.read_text()
+        if not check:
+            document.write_text(fill(text, made_of))
+        elif lines := stale(text, made_of):
+            raise click.ClickException("\n".join([f"{document} is stale; `{COMMAND}`:", *lines]))

@@ -59,7 +59,7 @@ class Evaluation:
     def __init__(self, model: str, report: Report, size: Size) -> None:
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-        self._name, self._report, self._size = model, report, size
+        self._name, self._report, self._size = Path(model).name, report, size
         self._directory = models.locate_model(model)
         self._whisper: Any = WhisperModel(
             str(self._directory), device="cpu", compute_type="int8", cpu_threads=1
@@ -224,11 +224,15 @@ class Evaluation:
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the clips.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=RESULTS)
 def main(model: tuple[str, ...], share: float, out: Path) -> None:
-    """Measure each MODEL, a directory or `embedded`, which is the default."""
+    """Measure each MODEL, a directory or `embedded`, which is the default.
+
+    The card's table is made of a run of `embedded` and a directory `previous`.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     command = " ".join(["python -m benchmarks.embedded_models.whisper.evaluate", *sys.argv[1:]])
     chosen = model or (EMBEDDED,)
-    report = Report("embedded_whisper", out, {"models": chosen, "share": share}, command=command)
+    names = [Path(one).name for one in chosen]
+    report = Report("embedded_whisper", out, {"models": names, "share": share}, command=command)
     for one in chosen:
         Evaluation(one, report, Size(share=share)).run()
     report.finish()

@@ -85,7 +85,8 @@ def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) 
     if causal or q.is_cuda:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
     scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-    return scores.softmax(-1) @ v
+    seen: torch.Tensor = scores.softmax(-1) @ v
+    return seen
 
 
 class EncoderLayer(nn.Module):

@@ -25,7 +25,7 @@ FRAMES_PER_S = 50  # of the encoder's output
 MAX_TOKENS = 440  # of a target and its prompt; the model has 448 positions
 SHORT_S = 2.5  # a window that has no room for a pause at its beginning
 LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
-LAST_START_S = 10.0  # of an utterance that is written where there are timestamps
+LAST_START_S = 6.0  # of an utterance that is written where there are timestamps
 
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)

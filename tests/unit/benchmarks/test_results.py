@@ -13,8 +13,9 @@ def begun(out: Path) -> Report:
     return report
 
 
-def test_a_run_goes_on_with_what_the_one_before_has(tmp_path: Path) -> None:
-    begun(tmp_path)
+def test_a_run_goes_on_with_what_one_of_another_day_has(tmp_path: Path) -> None:
+    first = begun(tmp_path).path
+    first.rename(first.with_name(f"2026-01-01{first.name.removeprefix(first.name[:10])}"))
     again = Report("faults", tmp_path, {"times": 2}, command="second")
     again.go_on()
     again.add(trial="two", ok=4)

@@ -26,14 +26,18 @@ def measured(*, value: float = 1.234, met: bool = True, **machine: Any) -> Measu
     )
 
 
-def test_readme_has_the_tables_that_the_result_files_make() -> None:
-    stale = tables.stale(tables.README.read_text())
-    assert not stale, "\n".join([f"README.md is stale; mend it by `{tables.COMMAND}`:", *stale])
+MADE = tables.tables(tables.shown())
+
+
+@pytest.mark.parametrize("document", MADE, ids=lambda document: document.parent.name)
+def test_a_document_has_the_tables_that_the_result_files_make(document: Path) -> None:
+    stale = tables.stale(document.read_text(), MADE[document])
+    assert not stale, "\n".join([f"it is stale; mend it by `{tables.COMMAND}`:", *stale])
 
 
 def test_a_line_that_no_file_makes_is_told_as_stale() -> None:
     text = tables.README.read_text().replace("| What | Figure |", "| my own |\n| What | Figure |")
-    assert "-| my own |" in tables.stale(text)
+    assert "-| my own |" in tables.stale(text, MADE[tables.README])
 
 
 def test_another_servers_figures_are_not_shown(tmp_path: Path) -> None:
