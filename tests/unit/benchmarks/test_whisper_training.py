@@ -1,5 +1,8 @@
 """A tiny network is trained for some steps on the clips of tests/data, packaged and served."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +152,22 @@ def test_training_lowers_the_loss_and_goes_on_from_its_checkpoint(
     before, after = (t.network.state_dict()["ctc.weight"] for t in (trainer, resumed))
     moved = (after - before).abs().max()
     assert 0 < moved < 0.1  # on from there, and not anew
+
+
+def test_two_processes_train_one_network(folder: Path) -> None:
+    module = ["-m", "benchmarks.embedded_models.whisper.train", str(folder)]
+    spread = ["--standalone", "--nproc-per-node", "2"]
+    how = ["--total-s", "600", "--slice-s", "0", "--shape", "tiny", "--audio-s", "6"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *spread, *module, *how],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("step 1 ") == 1  # only the first process tells
+    assert checkpoints.load(folder / "checkpoint").n_steps == 1
 
 
 def test_the_packaged_model_is_served_and_says_what_the_network_says(
