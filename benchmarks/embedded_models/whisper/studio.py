@@ -67,7 +67,7 @@ class Studio:
         spoilt = self._spoil(speech, inside)
         sound = torch.where(clean[:, None], speech, spoilt) * inside
         return Batch(
-            features=self.features(sound, durations, warped=~clean),
+            features=self.features(sound, durations, warped=self._chance(P_WARP, len(sound))),
             inputs=on_device(plan.inputs),
             labels=on_device(plan.labels),
             aligned=on_device(plan.aligned),
@@ -83,12 +83,12 @@ class Studio:
         Args:
             sound: (b, n) samples in [-1, 1], zero beyond the audio.
             durations: (b,), of the audio in samples.
-            warped: (b,), where the mel filters may be shifted, as by another vocal tract.
+            warped: (b,), where the mel filters are shifted, as by another vocal tract.
         """
         spectrum = torch.stft(sound, N_FFT, HOP, window=self._hann, return_complex=True)[..., :-1]
         power = spectrum.abs().square()
         chosen = self._integers(1, len(WARPS) + 1, len(sound))
-        chosen = chosen * (warped & self._chance(P_WARP, len(sound)))
+        chosen = chosen * warped
         mel = torch.bmm(self._mels[chosen], power)
         frames = torch.arange(mel.shape[2], device=self._device) < durations[:, None] / HOP
         log = mel.clamp(min=1e-10).log10()

@@ -90,7 +90,7 @@ class Planner:
         Args:
             n: how many.
             window_s: the encoder's window; WINDOW_S: a full one, with padding where the audio ends.
-            p_clean: the share of windows that are left as the voices were made.
+            p_clean: the share of windows that get no noise, room or filter.
             p_single: the share of windows with one utterance, beyond those that draw it anyway.
         """
         windows = [self.draw(window_s, single=self._rng.random() < p_single) for _ in range(n)]
