@@ -1,22 +1,25 @@
 """Whisper's network, small, for training: with a window of any length and two heads of its own.
 
 Weights have the names of transformers, so that a checkpoint can be written without renaming. What
-is added: characters by CTC from the encoder, and the attention of one head of the last decoder
-layer, which training leads to the frames where each word is spoken. The first is left out of the
-model that is shipped; the second makes its word times.
+is added: characters by CTC from the encoder; the attention of one head of the last decoder layer,
+which training leads to the frames where each word is spoken; and that the timestamps' embeddings
+are a linear map of the encoder's position table, so that what is learnt of one time holds for all.
+The first is left out of the model that is shipped; the second makes its word times; the third is
+written out as plain embeddings.
 """
 
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from benchmarks.embedded_models.whisper.studio import N_MELS
+from benchmarks.embedded_models.whisper.tokenizer import N_TIMESTAMPS
 from benchmarks.embedded_models.whisper.windows import CHARACTERS
 
 N_AUDIO_POSITIONS, N_TEXT_POSITIONS = 1500, 448
@@ -24,6 +27,8 @@ N_AUDIO_POSITIONS, N_TEXT_POSITIONS = 1500, 448
 # first (0.7 RMS against 0.04).
 POSITION_SCALE = 0.2
 ALIGNED_HEAD = 0  # of the last decoder layer
+STEP_SCALE = 0.1  # of the sinusoids that timestamps are made of: their map learns no faster
+FITTED_STEPS, RIDGE = 300, 1e-2  # of 20 ms; of the fit that finds the map in a model without one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,16 +171,36 @@ class Decoder(nn.Module):
         self.embed_positions = nn.Embedding(N_TEXT_POSITIONS, shape.width)
         nn.init.normal_(self.embed_tokens.weight, std=0.05)
         nn.init.normal_(self.embed_positions.weight, std=0.02)
+        self.times = nn.Linear(shape.width, shape.width, bias=False)
+        steps = STEP_SCALE * sinusoids(N_TIMESTAMPS, shape.width)
+        self.register_buffer("steps", steps, persistent=False)
+        self.steps: torch.Tensor
         self.layers = nn.ModuleList(
             DecoderLayer(shape.width, shape.n_heads) for _ in range(shape.n_decoder_layers)
         )
         self.layer_norm = nn.LayerNorm(shape.width)
 
+    def embeddings(self) -> torch.Tensor:
+        """Return those of all tokens, (n_tokens, width); timestamps are the last ones."""
+        own = self.embed_tokens.weight
+        return torch.cat([own[:-N_TIMESTAMPS], own[-N_TIMESTAMPS:] + self.times(self.steps)])
+
+    def share_times(self) -> None:
+        """Find the map in timestamps that were learnt one by one, of which the late ones are rare.
+
+        By ridge regression on the first ones. The map then holds for all.
+        """
+        own, steps = self.embed_tokens.weight[-N_TIMESTAMPS:], self.steps[:FITTED_STEPS]
+        gram = steps.T @ steps + RIDGE * torch.eye(steps.shape[1])
+        self.times.weight.copy_(torch.linalg.solve(gram, steps.T @ own[:FITTED_STEPS]).T)
+        own.zero_()
+
     def forward(
         self, tokens: torch.Tensor, audio: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (b, n, width) and the last layer's aligned attention."""
-        x = self.embed_tokens(tokens) + self.embed_positions.weight[: tokens.shape[1]]
+        embedded = functional.embedding(tokens, self.embeddings())
+        x = embedded + self.embed_positions.weight[: tokens.shape[1]]
         attention = x
         for layer in self.layers:
             x, attention = layer.decode(x, audio)  # type: ignore[operator]
@@ -191,13 +216,18 @@ class Network(nn.Module):
         self.model = nn.ModuleDict({"encoder": Encoder(shape), "decoder": Decoder(shape)})
         self.ctc = nn.Linear(shape.width, len(CHARACTERS) + 1)
 
+    @property
+    def decoder(self) -> Decoder:
+        """Return the decoder."""
+        decoder: Any = self.model["decoder"]
+        return cast(Decoder, decoder)
+
     def forward(self, features: torch.Tensor, tokens: torch.Tensor) -> Outputs:
         """Return what is to be learnt from, given the tokens before each."""
         audio = self.model["encoder"](features)
-        made, attention = self.model["decoder"](tokens, audio)
-        words: Any = self.model["decoder"].embed_tokens
+        made, attention = self.decoder(tokens, audio)
         return Outputs(
-            logits=(made @ words.weight.T).float(),
+            logits=(made @ self.decoder.embeddings().T).float(),
             characters=self.ctc(audio).float().log_softmax(-1),
             attention=attention,
         )
@@ -230,4 +260,6 @@ def start_from(network: Network, weights: Mapping[str, torch.Tensor]) -> int:
         for name, weight in network.named_parameters():
             if name in missing and (".out_proj." in name or ".fc2." in name):
                 weight.zero_()
+        if any(".times." in name for name in missing):
+            network.decoder.share_times()
     return len({re.sub(r"(layers\.\d+)\..*", r"\1", name) for name in missing})

@@ -16,6 +16,7 @@ from benchmarks.embedded_models.whisper.network import (
     ALIGNED_HEAD,
     N_AUDIO_POSITIONS,
     N_TEXT_POSITIONS,
+    Network,
     Shape,
 )
 from benchmarks.embedded_models.whisper.studio import HOP, N_FFT, N_MELS
@@ -36,9 +37,7 @@ def write_checkpoint(folder: Path, out: Path) -> None:
     network: Any = WhisperForConditionalGeneration(
         WhisperConfig(**_config(stored.shape, tokenizer))
     )
-    weights = {k: w for k, w in stored.weights.items() if not k.startswith("ctc.")}
-    weights["proj_out.weight"] = weights["model.decoder.embed_tokens.weight"]
-    network.load_state_dict(weights)
+    network.load_state_dict(plain_weights(stored))
     network.generation_config = _generation(stored.shape, tokenizer)
     network.save_pretrained(out)
     end = SPECIAL[0]
@@ -50,6 +49,18 @@ def write_checkpoint(folder: Path, out: Path) -> None:
         pad_token=end,
     ).save_pretrained(out)
     (out / "preprocessor_config.json").write_text(json.dumps(_features(), indent=1) + "\n")
+
+
+def plain_weights(stored: checkpoints.Checkpoint) -> checkpoints.Tensors:
+    """Return the weights as transformers names them, without what only training needs."""
+    trained = Network(stored.shape)
+    trained.load_state_dict(stored.weights)
+    with torch.no_grad():
+        embeddings = trained.decoder.embeddings()
+    names = ("proj_out.weight", "model.decoder.embed_tokens.weight")
+    dropped = ("ctc.", "model.decoder.times.")
+    kept = {k: w for k, w in stored.weights.items() if not k.startswith(dropped)}
+    return {**kept, **dict.fromkeys(names, embeddings)}
 
 
 def _config(shape: Shape, tokenizer: SpeechTokenizer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.embedded_models.whisper.bank import Utterance, make_bank, save_part
-from benchmarks.embedded_models.whisper.tokenizer import SpeechTokenizer
+from benchmarks.embedded_models.whisper.tokenizer import N_TIMESTAMPS, SpeechTokenizer
 from benchmarks.embedded_models.whisper.windows import Planner
 from serve_app import Pcm, TranscriptionRequest, local
 from serve_app.domain import SAMPLE_RATE
@@ -22,7 +22,12 @@ torch = pytest.importorskip(
 )
 
 from benchmarks.embedded_models.whisper import checkpoints  # noqa: E402 - after the skip
-from benchmarks.embedded_models.whisper.network import Network, Shape, start_from  # noqa: E402
+from benchmarks.embedded_models.whisper.network import (  # noqa: E402
+    Network,
+    Shape,
+    sinusoids,
+    start_from,
+)
 from benchmarks.embedded_models.whisper.studio import Studio, mel_filters  # noqa: E402
 from benchmarks.embedded_models.whisper.train import Run, Trainer  # noqa: E402
 from benchmarks.embedded_models.whisper.train import train as train_slice  # noqa: E402
@@ -134,6 +139,25 @@ def test_a_deeper_network_begins_where_the_shallow_one_was() -> None:
         start_from(wider, shallow.state_dict())
 
 
+def test_times_learnt_one_by_one_are_kept_and_those_never_learnt_get_apart() -> None:
+    torch.manual_seed(0)
+    shape = Shape(width=64, n_heads=2, n_encoder_layers=1, n_decoder_layers=1, n_tokens=2534)
+    weights = Network(shape).state_dict()
+    name = "model.decoder.embed_tokens.weight"
+    with torch.no_grad():
+        alike = 0.1 * sinusoids(N_TIMESTAMPS, 64) @ torch.randn(64, 64)
+        weights[name] = weights[name].clone()
+        weights[name][-N_TIMESTAMPS:] = alike
+        weights[name][-1000:] = 0.0  # never learnt
+    del weights["model.decoder.times.weight"]
+    network = Network(shape)
+    start_from(network, weights)
+    made = network.decoder.embeddings()[-N_TIMESTAMPS:].detach()
+    assert torch.allclose(made[:250], alike[:250], atol=0.05 * float(alike.abs().max()))
+    late = torch.nn.functional.normalize(made[-1000:], dim=1)
+    assert (late[:-50] * late[50:]).sum(1).max() < 0.9  # a second apart
+
+
 def test_training_lowers_the_loss_and_goes_on_from_its_checkpoint(
     folder: Path, studio: Studio
 ) -> None:
@@ -189,6 +213,15 @@ def test_the_packaged_model_is_served_and_says_what_the_network_says(
     with torch.no_grad():
         own = trainer.network.model["encoder"](batch.features).numpy()
     assert np.allclose(encoded.reshape(own.shape), own, atol=1e-2)
+
+    from transformers import WhisperForConditionalGeneration
+
+    checkpoint = WhisperForConditionalGeneration.from_pretrained(folder / "hf")
+    with torch.no_grad():
+        written = checkpoint(batch.features, decoder_input_ids=batch.inputs).logits
+        assert torch.allclose(
+            written, trainer.network(batch.features, batch.inputs).logits, atol=1e-3
+        )
 
     with local.load(str(folder / "model"), n_threads=1) as whisper:
         request = TranscriptionRequest(segments=True)
