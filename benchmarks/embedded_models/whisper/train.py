@@ -36,8 +36,10 @@ SHAPES = {
     "deeper": (192, 3, 8, 2),
 }
 EASY = 0.06  # of the time: short windows, most of them clean; a start from a checkpoint skips it
-EASY_WINDOWS_S, FIT_WINDOWS_S = (2.0, 3.0, 4.0), (5.0, 10.0, 15.0, 20.0, 25.0)
-P_FULL = {"cuda": 0.5, "cpu": 0.35}  # of the windows after that; the rest are fitted ones
+EASY_WINDOWS_S = (2.0, 3.0, 4.0)
+P_FULL = {"cuda": 0.5, "cpu": 0.25}  # of the windows after that; the rest are fitted ones
+# On a CPU short ones, which teach more in the same time.
+FIT_WINDOWS_S = {"cuda": (5.0, 10.0, 15.0, 20.0, 25.0), "cpu": (3.0, 5.0, 10.0, 10.0, 15.0)}
 P_CLEAN_EASY, P_CLEAN = 0.85, 0.55
 P_SINGLE = 0.2
 AUDIO_S = {"cuda": 6000.0, "cpu": 48.0}  # of a batch's windows
@@ -92,9 +94,7 @@ class Plans(IterableDataset[Plan]):
             return float(rng.choice(EASY_WINDOWS_S))
         if rng.random() < P_FULL[self._run.device]:
             return WINDOW_S
-        if self._run.device == "cpu":  # short ones teach more in the same time
-            return float(rng.choice((*EASY_WINDOWS_S, *FIT_WINDOWS_S[:2])))
-        return float(rng.choice(FIT_WINDOWS_S))
+        return float(rng.choice(FIT_WINDOWS_S[self._run.device]))
 
 
 class Trainer:
