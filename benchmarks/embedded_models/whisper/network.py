@@ -152,10 +152,15 @@ class Encoder(nn.Module):
         )
         self.layer_norm = nn.LayerNorm(shape.width)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (b, n_frames / 2, width) of (b, N_MELS, n_frames), at most 30 s."""
+    def forward(self, features: torch.Tensor, offset: int = 0) -> torch.Tensor:
+        """Return (b, n_frames / 2, width) of (b, N_MELS, n_frames), at most 30 s.
+
+        Args:
+            features: log-mel.
+            offset: positions by which the window lies later, as it would in a longer one.
+        """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(features)))).transpose(1, 2)
-        x = x + self.embed_positions.weight[: x.shape[1]]
+        x = x + self.embed_positions.weight[offset : offset + x.shape[1]]
         for layer in self.layers:
             x = layer(x)
         made: torch.Tensor = self.layer_norm(x)
@@ -222,9 +227,9 @@ class Network(nn.Module):
         decoder: Any = self.model["decoder"]
         return cast(Decoder, decoder)
 
-    def forward(self, features: torch.Tensor, tokens: torch.Tensor) -> Outputs:
+    def forward(self, features: torch.Tensor, tokens: torch.Tensor, offset: int = 0) -> Outputs:
         """Return what is to be learnt from, given the tokens before each."""
-        audio = self.model["encoder"](features)
+        audio = self.model["encoder"](features, offset)
         made, attention = self.decoder(tokens, audio)
         return Outputs(
             logits=(made @ self.decoder.embeddings().T).float(),

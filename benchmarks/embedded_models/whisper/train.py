@@ -140,7 +140,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * max(LAST, 1 - self.progress)
         with torch.autocast(self._run.device, dtype=torch.bfloat16):
-            outputs = self._forward(batch.features, batch.inputs)
+            outputs = self._forward(batch.features, batch.inputs, plan.offset)
         lost = losses.compute(
             outputs,
             batch,

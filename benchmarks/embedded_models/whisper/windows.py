@@ -28,6 +28,7 @@ LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
 LAST_START_S = 6.0  # of an utterance that is written where there are timestamps
 
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
+P_SHIFTED = 0.6
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
 P_SOFTER, SOFTER_DB = 0.2, 10.0
 # Of a full window with timestamps, one without, and a fitted window; each is equally likely.
@@ -66,6 +67,7 @@ class Plan:
     """The windows of a batch as arrays."""
 
     window_s: float
+    offset: int  # steps of 20 ms by which the encoder's positions and the timestamps are shifted
     clean: NDArray[np.bool_]  # (b,), whether it gets no noise, room or filter
     durations: NDArray[np.int64]  # (b,), of the audio in samples
     # Of all placements: the row, the first sample in the bank, how many, the first in the window.
@@ -95,7 +97,16 @@ class Planner:
         """
         windows = [self.draw(window_s, single=self._rng.random() < p_single) for _ in range(n)]
         clean = self._rng.random(n) < p_clean
-        return self._collate(windows, window_s, clean)
+        return self._collate(windows, window_s, clean, self._draw_offset(window_s))
+
+    def _draw_offset(self, window_s: float) -> int:
+        """Return a shift by which a short window may lie anywhere in a full one.
+
+        Speech is likelier early in a window than late: without it late positions, and their
+        timestamps, are hardly learnt.
+        """
+        room = round((WINDOW_S - window_s) * FRAMES_PER_S)
+        return int(self._rng.integers(room + 1)) if self._rng.random() < P_SHIFTED else 0
 
     def draw(self, window_s: float, *, single: bool = False) -> Window:
         """Plan one window."""
@@ -211,7 +222,9 @@ class Planner:
     def _spell(self, said: str) -> list[int]:
         return [token for word in said.split() for token in self._tokenizer.encode(word)]
 
-    def _collate(self, windows: list[Window], window_s: float, clean: NDArray[np.bool_]) -> Plan:
+    def _collate(
+        self, windows: list[Window], window_s: float, clean: NDArray[np.bool_], offset: int
+    ) -> Plan:
         n_samples, n_frames = round(window_s * SAMPLE_RATE), round(window_s * FRAMES_PER_S)
         placed, played, aligned = [], [], []
         for row, window in enumerate(windows):
@@ -226,16 +239,21 @@ class Planner:
             ]
         return Plan(
             window_s=window_s,
+            offset=offset,
             clean=clean,
             durations=np.array([round(w.duration_s * SAMPLE_RATE) for w in windows]),
             placed=np.array(placed, np.int64).reshape(-1, 4),
             played=np.array(played, np.float32).reshape(-1, 2),
-            inputs=_stack([w.inputs for w in windows], self._tokenizer.end),
-            labels=_stack([w.labels for w in windows], IGNORED),
+            inputs=self._shift(_stack([w.inputs for w in windows], self._tokenizer.end), offset),
+            labels=self._shift(_stack([w.labels for w in windows], IGNORED), offset),
             aligned=np.array(aligned, np.int64).reshape(-1, 4),
             characters=_stack([w.characters for w in windows], 0),
             n_characters=np.array([len(w.characters) for w in windows]),
         )
+
+    def _shift(self, tokens: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+        """Return the tokens with later timestamps."""
+        return tokens + offset * (tokens >= self._tokenizer.first_timestamp)
 
 
 def _stack(rows: list[list[int]], padding: int) -> NDArray[np.int64]:

@@ -162,6 +162,24 @@ def test_a_window_is_written_in_the_order_in_which_it_is_spoken(
     assert min(n_with_times, n_silent, n_prompts, n_left_out) > 0
 
 
+def test_a_shifted_window_has_the_same_text_and_later_times(
+    bank: Bank, tokenizer: SpeechTokenizer
+) -> None:
+    planner = Planner(bank, tokenizer, np.random.default_rng(6))
+    windows = [planner.draw(5.0) for _ in range(16)]
+    clean = np.ones(16, np.bool_)
+    plain, shifted = (planner._collate(windows, 5.0, clean, offset) for offset in (0, 1250))
+    for before, after in ((plain.inputs, shifted.inputs), (plain.labels, shifted.labels)):
+        is_time = before >= tokenizer.first_timestamp
+        assert is_time.any()
+        assert np.array_equal(after, before + 1250 * is_time)
+        assert after.max() < tokenizer.size
+    offsets = [planner.draw_batch(1, 5.0, p_clean=1.0, p_single=1.0).offset for _ in range(50)]
+    assert offsets.count(0) > 0
+    assert 0 < max(offsets) <= 1250
+    assert planner.draw_batch(1, 30.0, p_clean=1.0, p_single=1.0).offset == 0
+
+
 def test_what_is_aligned_is_text_and_lies_in_the_window(
     bank: Bank, tokenizer: SpeechTokenizer
 ) -> None:
