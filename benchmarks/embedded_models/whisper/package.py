@@ -1,6 +1,7 @@
 """FOLDER/checkpoint -> a Hugging Face checkpoint, and of that the model that is served.
 
-Needs the extra `convert`: the second step is `serve-app models convert`.
+Needs the extra `convert`: the second step is `serve-app models convert`. FOLDER/weights.pt, written
+too, is what `train --from` can go on with.
 """
 
 import json
@@ -12,6 +13,7 @@ import click
 import torch
 
 from benchmarks.embedded_models.whisper import checkpoints
+from benchmarks.embedded_models.whisper.checkpoints import Checkpoint, Tensors
 from benchmarks.embedded_models.whisper.network import (
     ALIGNED_HEAD,
     N_AUDIO_POSITIONS,
@@ -28,12 +30,17 @@ from serve_app.domain import SAMPLE_RATE, WINDOW_S
 MAX_MODEL_BYTES = 8_000_000
 
 
-def write_checkpoint(folder: Path, out: Path) -> None:
-    """Write the trained weights as transformers reads them, with all that faster-whisper needs."""
+def write_checkpoint(stored: Checkpoint, tokens: Path, out: Path) -> None:
+    """Write the trained weights as transformers reads them, with all that faster-whisper needs.
+
+    Args:
+        stored: the training's.
+        tokens: its tokenizer.json.
+        out: a new directory.
+    """
     from transformers import PreTrainedTokenizerFast, WhisperConfig, WhisperForConditionalGeneration
 
-    stored = checkpoints.load(folder / "checkpoint")
-    tokenizer = SpeechTokenizer(folder / "tokenizer.json")
+    tokenizer = SpeechTokenizer(tokens)
     network: Any = WhisperForConditionalGeneration(
         WhisperConfig(**_config(stored.shape, tokenizer))
     )
@@ -42,7 +49,7 @@ def write_checkpoint(folder: Path, out: Path) -> None:
     network.save_pretrained(out)
     end = SPECIAL[0]
     PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"),
+        tokenizer_file=str(tokens),
         bos_token=end,
         eos_token=end,
         unk_token=end,
@@ -51,7 +58,7 @@ def write_checkpoint(folder: Path, out: Path) -> None:
     (out / "preprocessor_config.json").write_text(json.dumps(_features(), indent=1) + "\n")
 
 
-def plain_weights(stored: checkpoints.Checkpoint) -> checkpoints.Tensors:
+def plain_weights(stored: Checkpoint) -> Tensors:
     """Return the weights as transformers names them, without what only training needs."""
     trained = Network(stored.shape)
     trained.load_state_dict(stored.weights)
@@ -134,7 +141,9 @@ def package(folder: Path, out: Path, *, quantization: str = "int8") -> None:
         ModelLoadError: OUT exists, or the conversion failed.
     """
     shutil.rmtree(folder / "hf", ignore_errors=True)
-    write_checkpoint(folder, folder / "hf")
+    stored = checkpoints.load(folder / "checkpoint")
+    write_checkpoint(stored, folder / "tokenizer.json", folder / "hf")
+    torch.save({k: w.half() for k, w in stored.weights.items()}, folder / "weights.pt")
     checkpoint = conversion.Checkpoint(source=str(folder / "hf"))
     conversion.convert(checkpoint, out, quantization=quantization)
     # The converter's copy has been through transformers; the model was trained with this one.

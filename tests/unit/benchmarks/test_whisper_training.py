@@ -204,6 +204,8 @@ def test_the_packaged_model_is_served_and_says_what_the_network_says(
     trainer = Trainer(run(folder))
     trainer.save()
     package(folder, folder / "model", quantization="float32")
+    assert start_from(trainer.network, checkpoints.load_weights(folder / "weights.pt")) == 0
+    trainer.network.load_state_dict(checkpoints.load(trainer.path).weights)
     from faster_whisper import WhisperModel
 
     model = WhisperModel(str(folder / "model"), device="cpu", cpu_threads=1)
