@@ -122,7 +122,13 @@ class ModelSettings(Settings):
     # Whether it can translate to English. None: every multilingual model but turbo and distil
     # ones, which were trained without that task.
     translates: bool | None = None
-    max_chunk_s: float = Field(WINDOW_S, gt=1, le=WINDOW_S)  # cut chunks no longer than this
+    # Chunks are cut no longer than this. `embedded`: 5, as it writes the first 6 s of a chunk.
+    max_chunk_s: float = Field(
+        default_factory=lambda known: 5.0 if known.get("source") == EMBEDDED else WINDOW_S,
+        gt=1,
+        le=WINDOW_S,
+        json_schema_extra={"default": WINDOW_S},
+    )
     # Chunks that wait or run for one Ingress replica, at most; its requests share them equally, and
     # a request that could not have one is refused. 512 chunks of 30 s are 0.5 GB in its memory.
     max_queued_chunks: PositiveInt = 512
@@ -157,7 +163,7 @@ class AppSettings(Settings):
     """The whole app. `model=SOURCE` (and `device=cuda`) is short for one entry in `models`."""
 
     models: tuple[ModelSettings, ...] = Field(
-        (ModelSettings(name="demo", source=EMBEDDED, max_chunk_s=5.0),), min_length=1
+        (ModelSettings(name="demo", source=EMBEDDED),), min_length=1
     )  # the first one answers requests that name none
     audio: AudioSettings = AudioSettings()
     vad: VadOptions = VadOptions()

@@ -7,6 +7,7 @@ from docs.settings import PARTS, read_comments, settings_table
 from serve_app.settings import (
     AppSettings,
     BatchLimits,
+    ModelSettings,
     TranscriberUserConfig,
     model_name,
 )
@@ -65,6 +66,14 @@ def test_two_models_must_not_share_a_name() -> None:
 )
 def test_a_models_name_is_the_last_part_of_its_source(source: str, name: str) -> None:
     assert model_name(source) == name
+
+
+@pytest.mark.parametrize(("source", "max_chunk_s"), [("embedded", 5.0), ("turbo", 30.0)])
+def test_the_embedded_model_has_shorter_chunks_unless_told_otherwise(
+    source: str, max_chunk_s: float
+) -> None:
+    assert ModelSettings(name="m", source=source).max_chunk_s == max_chunk_s
+    assert ModelSettings(name="m", source=source, max_chunk_s=20).max_chunk_s == 20
 
 
 def test_readme_has_the_table_of_every_setting() -> None:
