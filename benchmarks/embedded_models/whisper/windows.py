@@ -27,7 +27,8 @@ SHORT_S = 2.5  # a window that has no room for a pause at its beginning
 LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
 LAST_START_S = 6.0  # of an utterance that is written where there are timestamps
 
-P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.12, 0.55, 0.6
+P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.25, 0.55, 0.6
+P_PROMPT_TIMES, MAX_PROMPT = 0.6, 8  # whether a prompt has timestamps; its utterances
 P_SHIFTED = 0.6
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
 P_SOFTER, SOFTER_DB = 0.2, 10.0
@@ -211,10 +212,20 @@ class Planner:
                 window.inputs.append(token)
 
     def _put_prompt(self, window: Window) -> None:
-        """Put the text of other utterances before the window's, as the text before it would be."""
-        said = [self._bank.texts[i] for i in self._rng.integers(len(self._bank), size=2)]
-        room = MAX_TOKENS - len(window.inputs) - 1
-        prompt = [self._tokenizer.previous, *self._spell(" ".join(said))[:room]]
+        """Put the text of other utterances before the window's, as the text before it would be.
+
+        Where a file is decoded window by window, it has the timestamps that it was written with.
+        """
+        rng, tokens = self._rng, self._tokenizer
+        with_times, at_s = rng.random() < P_PROMPT_TIMES, 0.0
+        before: list[int] = []
+        for i in rng.integers(len(self._bank), size=rng.integers(1, MAX_PROMPT + 1)):
+            text = self._spell(self._bank.texts[i])
+            start_s, at_s = at_s + rng.uniform(0.2, 1.0), at_s + rng.uniform(1.2, 4.0)
+            times = (tokens.timestamp(start_s), tokens.timestamp(at_s))
+            before += [times[0], *text, times[1]] if with_times else text
+        room = min(MAX_TOKENS - len(window.inputs) - 1, MAX_TOKENS // 2)
+        prompt = [tokens.previous, *before[-room:]]
         window.inputs[:0] = prompt
         window.labels[:0] = [IGNORED] * len(prompt)
         window.aligned = [(position + len(prompt), a, b) for position, a, b in window.aligned]
@@ -244,16 +255,21 @@ class Planner:
             durations=np.array([round(w.duration_s * SAMPLE_RATE) for w in windows]),
             placed=np.array(placed, np.int64).reshape(-1, 4),
             played=np.array(played, np.float32).reshape(-1, 2),
-            inputs=self._shift(_stack([w.inputs for w in windows], self._tokenizer.end), offset),
-            labels=self._shift(_stack([w.labels for w in windows], IGNORED), offset),
+            inputs=_stack([self._shift(w.inputs, w, offset) for w in windows], self._tokenizer.end),
+            labels=_stack([self._shift(w.labels, w, offset) for w in windows], IGNORED),
             aligned=np.array(aligned, np.int64).reshape(-1, 4),
             characters=_stack([w.characters for w in windows], 0),
             n_characters=np.array([len(w.characters) for w in windows]),
         )
 
-    def _shift(self, tokens: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-        """Return the tokens with later timestamps."""
-        return tokens + offset * (tokens >= self._tokenizer.first_timestamp)
+    def _shift(self, tokens: list[int], window: Window, offset: int) -> list[int]:
+        """Return a window's tokens with later timestamps; a prompt's are of other windows."""
+        n_prompt, first = (
+            window.inputs.index(self._tokenizer.start),
+            self._tokenizer.first_timestamp,
+        )
+        own = (token + offset if token >= first else token for token in tokens[n_prompt:])
+        return [*tokens[:n_prompt], *own]
 
 
 def _stack(rows: list[list[int]], padding: int) -> NDArray[np.int64]:

@@ -169,11 +169,14 @@ def test_a_shifted_window_has_the_same_text_and_later_times(
     windows = [planner.draw(5.0) for _ in range(16)]
     clean = np.ones(16, np.bool_)
     plain, shifted = (planner._collate(windows, 5.0, clean, offset) for offset in (0, 1250))
+    begins = (plain.inputs == tokenizer.start).argmax(1)
+    in_prompt = np.arange(plain.inputs.shape[1]) < begins[:, None]
     for before, after in ((plain.inputs, shifted.inputs), (plain.labels, shifted.labels)):
-        is_time = before >= tokenizer.first_timestamp
+        is_time = (before >= tokenizer.first_timestamp) & ~in_prompt
         assert is_time.any()
         assert np.array_equal(after, before + 1250 * is_time)
         assert after.max() < tokenizer.size
+    assert ((plain.inputs >= tokenizer.first_timestamp) & in_prompt).any()
     offsets = [planner.draw_batch(1, 5.0, p_clean=1.0, p_single=1.0).offset for _ in range(50)]
     assert offsets.count(0) > 0
     assert 0 < max(offsets) <= 1250
