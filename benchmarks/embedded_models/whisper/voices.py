@@ -38,6 +38,8 @@ P_FLITE = {"training": 0.45, "held out": 0.32}
 P_TRACT = 0.6  # of the training's utterances that get another vocal tract
 # Factors on all frequencies: from a long vocal tract to a short one, as of a child.
 TRACT = {"flite": (0.85, 1.28), "espeak": (0.92, 1.1)}
+# flite's training voices are men. Of those with another vocal tract so many speak as women do.
+P_HIGH, HIGH_TRACT, HIGH_HZ = 0.5, (1.08, 1.3), (145.0, 220.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +69,12 @@ def draw_speaker(rng: Random, *, held_out: bool) -> Speaker:
     changed = not held_out and rng.random() < P_TRACT
     tract = rng.uniform(*TRACT[engine]) if changed else 1.0
     if engine == "flite":
-        return Speaker(
-            engine=engine,
-            voice=rng.choice(HELD_OUT_FLITE if held_out else FLITE_TRAINING),
-            stretch=rng.uniform(0.8, 1.35),
-            # Who has a short vocal tract speaks higher, more than by the resampling alone.
-            flite_pitch=rng.uniform(0.8, 1.25) * tract,
-            tract=tract,
-        )
+        voice = rng.choice(HELD_OUT_FLITE if held_out else FLITE_TRAINING)
+        pitch, stretch = rng.uniform(0.8, 1.25), rng.uniform(0.8, 1.35)
+        if changed and rng.random() < P_HIGH:
+            tract = rng.uniform(*HIGH_TRACT)
+            pitch = rng.uniform(*HIGH_HZ) / (FLITE_PITCH_HZ[voice] * tract)
+        return Speaker(engine=engine, voice=voice, stretch=stretch, flite_pitch=pitch, tract=tract)
     accent = rng.choice(ACCENTS)
     variant = f"+{rng.choice(VARIANTS)}" if rng.random() < P_VARIANT else ""
     return Speaker(
