@@ -62,7 +62,7 @@ TURKISH = (Clip(name="light", voice="tr", utterances=("lütfen mutfağın ışı
 
 THE_SAMPLE = Clip(
     name="sample",
-    voice="en-us+f2",
+    voice="en+f2",
     utterances=("please close the door", "turn on the light in the kitchen"),
     words_per_minute=140,
 )
