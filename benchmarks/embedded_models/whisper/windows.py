@@ -118,20 +118,7 @@ class Planner:
         with_times = rng.random() < P_TIMESTAMPS
         kind = "fit" if not full else "timed" if with_times else "bare"
         most = 1 if single else int(rng.choice(MAX_UTTERANCES[kind]))
-        at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > SHORT_S else 0.1
-        placements: list[Placement] = []
-        is_cut = False
-        n_tokens = 0
-        while len(placements) < most and not is_cut:
-            placement = self._place(at_s)
-            n_tokens += 2 + len(self._spell(self._bank.texts[placement.utterance]))
-            if placement.end_s > window_s or n_tokens > MAX_TOKENS // 2:
-                fits = placements and at_s < window_s - 0.3
-                if not (full and with_times and fits and rng.random() < P_CUT):
-                    break
-                is_cut = True
-            placements.append(placement)
-            at_s = placement.end_s + rng.uniform(*GAPS_S[rng.integers(len(GAPS_S))])
+        placements, is_cut = self._lay_out(window_s, most, may_cut=full and with_times)
         if not placements:
             return self._no_speech(window_s)
         tail_s = rng.uniform(*TAILS_S[rng.integers(len(TAILS_S))])
@@ -145,6 +132,26 @@ class Planner:
             said = " ".join(self._bank.texts[p.utterance] for p in placements)
             window.characters = [CHARACTERS[c] for c in said]
         return window
+
+    def _lay_out(
+        self, window_s: float, most: int, *, may_cut: bool
+    ) -> tuple[list[Placement], bool]:
+        """Return utterances in a row, and whether the window's end cuts the last one."""
+        rng = self._rng
+        at_s = rng.uniform(*LEADS_S[rng.integers(len(LEADS_S))]) if window_s > SHORT_S else 0.1
+        placements: list[Placement] = []
+        n_tokens = 0
+        while len(placements) < most:
+            placement = self._place(at_s)
+            n_tokens += 2 + len(self._spell(self._bank.texts[placement.utterance]))
+            if placement.end_s > window_s or n_tokens > MAX_TOKENS // 2:
+                begins = placements and at_s < window_s - 0.3
+                if may_cut and begins and rng.random() < P_CUT:
+                    return [*placements, placement], True
+                break
+            placements.append(placement)
+            at_s = placement.end_s + rng.uniform(*GAPS_S[rng.integers(len(GAPS_S))])
+        return placements, False
 
     def _place(self, at_s: float) -> Placement:
         rng = self._rng
