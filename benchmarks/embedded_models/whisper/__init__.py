@@ -1,7 +1,7 @@
 """How serve_app/assets/whisper-demo-en is made: README.md beside this has the commands, in order.
 
 grammar.txt, text, numbers   what is said
-voices, engines              who says it: espeak-ng and flite
+voices, engines              who says it: espeak-ng, flite, RHVoice
 bank, speak                  utterances on disk
 tokenizer                    the vocabulary
 windows                      which utterances lie in a window, and what is to be written

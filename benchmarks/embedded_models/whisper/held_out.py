@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.embedded_models.whisper import numbers, text
 from benchmarks.embedded_models.whisper.bank import Utterance
 from benchmarks.embedded_models.whisper.speak import PEAK, QUIET, utter_many
+from benchmarks.embedded_models.whisper.voices import draw_speaker
 from serve_app.domain import SAMPLE_RATE
 from serve_app.stages.audio import decode_audio
 
@@ -48,7 +50,8 @@ def utterances(name: str, n: int) -> list[Utterance]:
     seeds = {"held-out": 9001, "wide": 9002, "seen": 9003, "digits": 9004}
     grammar = text.read_grammar(wide=name == "wide")
     draw: Callable[[Random], str] = numbers.digits if name == "digits" else grammar.utterance
-    return utter_many(n, Random(seeds[name]), draw, held_out=name != "seen")
+    voice = partial(draw_speaker, held_out=name != "seen")
+    return utter_many(n, Random(seeds[name]), draw, voice)
 
 
 def clip(spoken: Utterance, rng: np.random.Generator, *, snr_db: float | None = None) -> Clip:

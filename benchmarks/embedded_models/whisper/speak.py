@@ -1,7 +1,7 @@
 """Speech of the training voices: FOLDER/speech/part-*.npz, made by one process for each core.
 
-It runs where the engines are, or with those that `engines` gathered. On one core of the machine in
-README.md's table it makes an hour of speech in about 20 s.
+It runs where the engines are, or with those that `engines.gather` gathered. On one core of the
+machine in README.md's table it makes an hour of speech in about 20 s.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.embedded_models.whisper import engines, text
 from benchmarks.embedded_models.whisper.bank import Utterance, make_bank, save_part
 from benchmarks.embedded_models.whisper.numbers import DIGITS
-from benchmarks.embedded_models.whisper.voices import Speaker, draw_speaker
+from benchmarks.embedded_models.whisper.voices import Engine, Speaker, draw_speaker
 from serve_app.domain import SAMPLE_RATE
 
 PEAK = 0.7  # of full scale
@@ -41,6 +41,7 @@ class Work:
     libraries: Path | None
     opus: bool
     wide: bool
+    engine: Engine | None
 
 
 def utter(said: str, speaker: Speaker, rng: Random, libraries: Path | None) -> Utterance | None:
@@ -104,14 +105,13 @@ def utter_many(
     n: int,
     rng: Random,
     draw_text: Callable[[Random], str],
-    *,
-    held_out: bool,
+    draw_voice: Callable[[Random], Speaker],
     libraries: Path | None = None,
 ) -> list[Utterance]:
-    """Return so many utterances of training voices, or of those kept out of training."""
+    """Return so many utterances."""
     made: list[Utterance] = []
     while len(made) < n:
-        speaker = draw_speaker(rng, held_out=held_out)
+        speaker = draw_voice(rng)
         one = utter(draw_text(rng), speaker, rng, libraries)
         made += [one] if one else []
     return made
@@ -119,10 +119,9 @@ def utter_many(
 
 def _make_part(work: Work, number: int) -> float:
     """Write one part; return its seconds of speech. The same number gives the same part."""
-    grammar = text.read_grammar(wide=work.wide)
-    utterances = utter_many(
-        PART, Random(number), grammar.utterance, held_out=False, libraries=work.libraries
-    )
+    draw_text = text.read_grammar(wide=work.wide).utterance
+    draw_voice = partial(draw_speaker, held_out=False, engine=work.engine)
+    utterances = utter_many(PART, Random(number), draw_text, draw_voice, work.libraries)
     bank = make_bank(utterances)
     save_part(bank, work.folder / f"part-{number:04d}.npz", opus=work.opus)
     return bank.duration_s
@@ -137,7 +136,13 @@ def _make_part(work: Work, number: int) -> float:
 @click.option(
     "--libraries",
     type=click.Path(path_type=Path, exists=True, resolve_path=True),
-    help="What `engines` gathered.",
+    help="What `engines.gather` gathered.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(get_args(Engine)),
+    default=None,
+    help="Whose voices; espeak's and flite's unless given.",
 )
 @click.option("--opus", is_flag=True, help="A tenth of the size; reading it needs PyAV.")
 @click.option("--wide/--narrow", default=True, show_default=True, help="Words of the grammar.")

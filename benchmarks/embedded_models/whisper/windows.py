@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.embedded_models.whisper.bank import Bank, Utterance
+from benchmarks.embedded_models.whisper.numbers import DIGITS
 from benchmarks.embedded_models.whisper.tokenizer import SpeechTokenizer
 from serve_app.domain import SAMPLE_RATE, WINDOW_S
 
@@ -30,6 +31,7 @@ LAST_START_S = 6.0  # of an utterance that is written where there are timestamps
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.25, 0.55, 0.6
 P_PROMPT_TIMES, MAX_PROMPT = 0.6, 8  # whether a prompt has timestamps; its utterances
 P_SHIFTED = 0.6
+P_DIGITS = 0.12  # of the utterances, beyond those drawn anyway: no word of one helps with the next
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
 P_SOFTER, SOFTER_DB = 0.2, 10.0
 # Of a full window with timestamps, one without, and a fitted window; each is equally likely.
@@ -86,6 +88,11 @@ class Planner:
 
     def __init__(self, bank: Bank, tokenizer: SpeechTokenizer, rng: np.random.Generator) -> None:
         self._bank, self._tokenizer, self._rng = bank, tokenizer, rng
+        said_one_by_one = {*DIGITS, "oh"}
+        self._digits = np.array(
+            [i for i, said in enumerate(bank.texts) if said_one_by_one.issuperset(said.split())],
+            np.int64,
+        )
 
     def draw_batch(self, n: int, window_s: float, *, p_clean: float, p_single: float) -> Plan:
         """Plan windows.
@@ -155,7 +162,7 @@ class Planner:
 
     def _place(self, at_s: float) -> Placement:
         rng = self._rng
-        i = int(rng.integers(len(self._bank)))
+        i = self._draw_utterance()
         speed = 1.0 if rng.random() < P_SAME_SPEED else float(rng.uniform(*SPEED))
         softer = rng.uniform(0, SOFTER_DB) if rng.random() < P_SOFTER else 0.0
         length_s = self._bank.length(i) / SAMPLE_RATE / speed
@@ -166,6 +173,12 @@ class Planner:
             speed=speed,
             gain=float(10 ** (-softer / 20)),
         )
+
+    def _draw_utterance(self) -> int:
+        rng = self._rng
+        if len(self._digits) and rng.random() < P_DIGITS:
+            return int(rng.choice(self._digits))
+        return int(rng.integers(len(self._bank)))
 
     def _no_speech(self, window_s: float) -> Window:
         """Plan a window without speech: `<|nospeech|>`, and the end at once in either mode."""

@@ -89,10 +89,12 @@ def test_the_cards_words_are_a_part_of_the_wider_vocabulary() -> None:
 def test_voices_kept_out_never_train() -> None:
     rng = Random(2)
     training = {draw_speaker(rng, held_out=False).name for _ in range(5000)}
+    training |= {draw_speaker(rng, held_out=False, engine="rhvoice").name for _ in range(50)}
     held_out = {draw_speaker(rng, held_out=True).name for _ in range(500)}
     assert held_out == {*HELD_OUT_ESPEAK, *(f"flite:{voice}" for voice in HELD_OUT_FLITE)}
     assert not training & held_out
     assert not [name for name in training if "scotland" in name]
+    assert {name for name in training if "rhvoice" in name} == {"rhvoice:CLB", "rhvoice:BDL"}
     assert not {name.partition("+")[2] for name in training} & {"f2", "m5", "klatt3"}
 
 
@@ -231,6 +233,17 @@ def test_the_engines_tell_when_each_word_is_spoken(speaker: Speaker) -> None:
     assert starts[0] < 0.2
     assert ends[-1] > 0.9 * duration_s
     assert np.abs(spoken.samples).max() == pytest.approx(0.7 * 32767, rel=0.01)
+
+
+def test_rhvoice_speaks_without_telling_when() -> None:
+    speaker = Speaker(engine="rhvoice", voice="CLB", stretch=1.2, pitch_factor=1.1, tract=1.1)
+    try:
+        spoken = utter("please close seven big windows", speaker, Random(0), None)
+    except OSError as error:
+        pytest.skip(f"RHVoice is not installed: {error}")
+    assert spoken is not None
+    assert 1.0 < len(spoken.samples) / SAMPLE_RATE < 4.0
+    assert np.isnan(spoken.words_s).all()
 
 
 def test_files_and_clips_of_the_evaluation_are_what_they_say(bank: Bank) -> None:
