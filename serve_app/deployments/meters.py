@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from ray.serve import metrics as ray_metrics
 
 from serve_app import metrics
 from serve_app.bottleneck import Load, Place
-from serve_app.errors import all_errors
+from serve_app.errors import TranscriptionError, all_errors
 from serve_app.metrics import Kind, Metric
 from serve_app.scheduler import Gate, HandedOver
 from serve_app.visits import Visit
@@ -50,7 +51,9 @@ class IngressMeters(Meters):
 
     def __init__(self) -> None:
         super().__init__(metrics.INGRESS)
-        for reason in sorted({error.code for error in all_errors()}):
+        # Of the server's own errors the first one must be seen to rise. Callers' are left out:
+        # Ray's agent keeps each series of a replica long after the replica is gone.
+        for reason in sorted({error.code for error in all_errors() if _is_ours(error)}):
             self.start_at_0(metrics.REJECTIONS, reason=reason)
         self.start_at_0(metrics.RETRIES)
 
@@ -108,6 +111,12 @@ async def every(interval_s: float, work: Callable[[], None]) -> None:
     while True:
         work()
         await asyncio.sleep(interval_s)
+
+
+def _is_ours(error: type[TranscriptionError]) -> bool:
+    """Tell whether it is the server that lacks something, not the request."""
+    too_many = HTTPStatus.TOO_MANY_REQUESTS
+    return error.status == too_many or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _make(spec: Metric) -> Any:
