@@ -17,7 +17,7 @@ SMOOTHING = 0.05
 # A time that is off by some steps of 20 ms is nearly right: a bell of this width is the target.
 NEAR, NEAR_WIDTH = 4, 1.5
 TIME_WEIGHT, FIRST_TIME_WEIGHT = 0.6, 2.0  # the first is easily always 0.00
-CTC_WEIGHT, ALIGNED_WEIGHT = (1.0, 0.3), (0.5, 0.3)  # at the beginning and at the end
+CTC_WEIGHT, ALIGNED_WEIGHT = (1.0, 0.3), (0.5, 0.5)  # at the beginning and at the end
 
 
 @dataclass(frozen=True, kw_only=True)

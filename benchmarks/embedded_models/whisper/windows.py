@@ -23,6 +23,7 @@ from serve_app.domain import SAMPLE_RATE, WINDOW_S
 CHARACTERS = {c: i for i, c in enumerate(" 'abcdefghijklmnopqrstuvwxyz", 1)}  # 0: CTC's blank
 IGNORED = -1  # a label that is not learnt: the prompt's
 FRAMES_PER_S = 50  # of the encoder's output
+AFTER_FRAMES = 8  # behind the last word; less than the pauses between two utterances mostly are
 MAX_TOKENS = 440  # of a target and its prompt; the model has 448 positions
 SHORT_S = 2.5  # a window that has no room for a pause at its beginning
 LAST_FIRST_S = 1.0  # faster-whisper allows no later first timestamp
@@ -60,7 +61,8 @@ class Window:
     duration_s: float  # of the audio; the rest of the window is padding
     inputs: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    # Which position writes a word's token, and the encoder's frames in which it is spoken.
+    # Which position writes a word's token, and the encoder's frames in which it is spoken; of the
+    # end's token those that follow.
     aligned: list[tuple[int, int, int]] = field(default_factory=list)
     characters: list[int] = field(default_factory=list)
 
@@ -214,6 +216,11 @@ class Planner:
             start = tokens.timestamp(window.placements[n_written].start_s)
             window.labels.append(start)
             window.inputs.append(start)
+        if n_written:
+            # Where the last word ends is where the end's token begins to look.
+            first_frame = int(window.placements[n_written - 1].end_s * FRAMES_PER_S)
+            frames = (first_frame, first_frame + AFTER_FRAMES)
+            window.aligned.append((len(window.labels), *frames))
         window.labels.append(tokens.end)
         if self._rng.random() < P_PROMPT:
             self._put_prompt(window)
