@@ -6,11 +6,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 import requests
 from ray import serve
 
+from benchmarks import processes
 from serve_app.app import app
+from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.domain import Transcript, TranscriptionRequest
 from serve_app.errors import InvalidAudioError, ModelNotFoundError
 from serve_app.models import asset
@@ -184,3 +187,9 @@ def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str
         assert requests.get(f"{graph.url}/ready", timeout=30).ok
     finally:
         serve.delete("broken")
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_rays_own_processes_allocate_without_caches(name: str, graph: Graph) -> None:
+    [pid] = processes.started_as(name)
+    assert psutil.Process(pid).environ()["MALLOC_CONF"] == RAY_ENVIRONMENT["RAY_JEMALLOC_CONF"]
