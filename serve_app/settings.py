@@ -144,9 +144,10 @@ class DiarizationSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     # The name of the environment variable that holds a Hugging Face token.
     token_env: str = "HF_TOKEN"
-    # What a model call takes. None: the pipeline's own.
-    segmentation_batch_size: PositiveInt | None = None  # windows
-    embedding_batch_size: PositiveInt | None = None  # voices in windows; None: the pipeline's own
+    # Windows in a model call; None: the pipeline's own.
+    segmentation_batch_size: PositiveInt | None = None
+    # Voices in windows in a model call; None: the pipeline's own.
+    embedding_batch_size: PositiveInt | None = None
     # Longer audio is refused: all of a file's voices are clustered at once, and the memory grows
     # faster than the length. The embedded pipeline takes 0.9 GB when it is loaded, 1.3 GB at
     # the peak for 10 minutes and 5.0 GB for 30.
@@ -171,8 +172,8 @@ class AppSettings(Settings):
     retry: RetrySettings = RetrySettings()
     diarization: DiarizationSettings | None = None  # None: nobody can ask for speakers
     # Chunks of one request that may be on their way at once. This bounds memory alone (a chunk is
-    # up to 1 MB): keep it at 2 x batch x workers x replicas or more, so that one long file can
-    # fill every worker.
+    # up to 1 MB): keep it at 2 x batch x workers or more, times the replicas that one long file
+    # is to keep busy.
     max_chunks_in_flight: PositiveInt = 64
     # The time for one request, from its upload's end to its answer. Serve's own limit
     # (`http_options.request_timeout_s`), which answers in plain text, must lie above it.
