@@ -152,7 +152,7 @@ class LocalPipeline:
         made = iter(self.decode([chunk for chunks, _ in prepared for chunk in chunks]))
         return [
             pipeline.finish(
-                [(chunk, next(made)) for chunk in chunks],
+                [(chunk.spans, next(made)) for chunk in chunks],
                 self._request,
                 duration_s=duration_s,
                 model=self.model.name,

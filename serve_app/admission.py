@@ -89,10 +89,14 @@ class ByteBudget:
         finally:
             self._n_left += held.n_bytes
 
-    def take(self, n_bytes: int) -> None:
-        """Take so many. Raises QueueFullError where they are not left."""
+    def check(self, n_bytes: int) -> None:
+        """Take none. Raises QueueFullError where so many are not left now."""
         if n_bytes > self._n_left:
             raise QueueFullError
+
+    def take(self, n_bytes: int) -> None:
+        """Take so many. Raises QueueFullError where they are not left."""
+        self.check(n_bytes)
         self._n_left -= n_bytes
 
 

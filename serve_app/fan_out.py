@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions
+from serve_app.domain import Chunk, ChunkTranscript, DecodeCursor, DecodeOptions, Span
 from serve_app.errors import DeadlineExceededError
 from serve_app.pipeline import Prepared
 
 Prepare = Callable[[DecodeCursor | None], Awaitable[Prepared]]
 TranscribeChunk = Callable[[Chunk, DecodeOptions], Awaitable[ChunkTranscript]]
+# A chunk's spans and what was made of it. Not the chunk: whoever kept it would keep the audio.
+Made = tuple[tuple[Span, ...], ChunkTranscript]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +58,16 @@ class FileTranscription:
         self._limits = limits
         self._deadline_s = asyncio.get_running_loop().time() + limits.timeout_s
         self._seeks_language = one_language and options.language is None
+        # By which the language was found that all later chunks are given.
+        self._language_probability: float | None = None
         self._cut: deque[Chunk] = deque()  # not on their way yet
         # In the order of the audio.
         self._running: deque[tuple[Chunk, asyncio.Task[ChunkTranscript]]] = deque()
         self._slice: asyncio.Task[Prepared] | None = None
         self._cursor: DecodeCursor | None = None  # of the slice to pull next
 
-    async def chunks(self) -> AsyncGenerator[tuple[Chunk, ChunkTranscript]]:
-        """Yield the chunks and what was made of them, in the order of the audio.
+    async def chunks(self) -> AsyncGenerator[Made]:
+        """Yield what was made of each chunk, in the order of the audio.
 
         Leaving early, by an error or by closing the iterator, cancels everything under way.
 
@@ -80,8 +84,8 @@ class FileTranscription:
                     self._take_slice(self._slice.result())
                 if self._running and self._running[0][1].done():
                     chunk, task = self._running.popleft()
-                    self._learn_language(task.result())
-                    yield chunk, task.result()
+                    yield chunk.spans, self._learn_language(task.result())
+                    del chunk, task
         finally:
             await self._cancel()
 
@@ -90,10 +94,15 @@ class FileTranscription:
         """Tell whether a chunk is under way; where none is, the model waits for decoded audio."""
         return bool(self._running)
 
-    def _learn_language(self, transcript: ChunkTranscript) -> None:
+    def _learn_language(self, transcript: ChunkTranscript) -> ChunkTranscript:
+        """Return a transcript with the probability by which its language was found."""
+        if self._language_probability is not None:
+            return replace(transcript, language_probability=self._language_probability)
         if self._seeks_language and transcript.text:
             self._options = replace(self._options, language=transcript.language)
+            self._language_probability = transcript.language_probability
             self._seeks_language = False
+        return transcript
 
     def _send(self) -> None:
         """Start as many chunks as may be under way; one alone while a language is sought.

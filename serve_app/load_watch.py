@@ -8,12 +8,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 from serve_app.bottleneck import Load, Place, describe, find_bottleneck, mean_load
-from serve_app.domain import Chunk, ChunkTranscript
-from serve_app.fan_out import FileTranscription
+from serve_app.fan_out import FileTranscription, Made
 
 logger = logging.getLogger("ray.serve")
-
-Pair = tuple[Chunk, ChunkTranscript]
 
 SAMPLE_S = 0.25
 WINDOW_S = 10.0  # as often as Ray reports
@@ -45,7 +42,7 @@ class LoadWatch:
         self._last: Place | None = None
 
     @asynccontextmanager
-    async def chunks(self, run: FileTranscription) -> AsyncGenerator[AsyncGenerator[Pair]]:
+    async def chunks(self, run: FileTranscription) -> AsyncGenerator[AsyncGenerator[Made]]:
         """Run a transcription, watched; give the iterator of its chunks and close it at the end."""
         self._runs.add(run)
         try:
@@ -54,12 +51,12 @@ class LoadWatch:
         finally:
             self._runs.discard(run)
 
-    async def _noted(self, run: FileTranscription) -> AsyncGenerator[Pair]:
+    async def _noted(self, run: FileTranscription) -> AsyncGenerator[Made]:
         """Note of each chunk how full its batch was."""
         async with aclosing(run.chunks()) as chunks:
-            async for chunk, made in chunks:
+            async for spans, made in chunks:
                 self._fills.append(made.batch_fill)
-                yield chunk, made
+                yield spans, made
 
     async def watch(self) -> None:
         """Take samples and judge every window of them, until cancelled."""

@@ -5,6 +5,7 @@ Runs on one event loop; knows no Ray: whoever makes one says how to look.
 """
 
 import asyncio
+import contextvars
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
@@ -43,7 +44,10 @@ class Removals:
                 new config.
         """
         if self._watch is None:
-            self._watch = asyncio.create_task(self._watch_models())
+            # It outlives the request that starts it, and is none of its work.
+            self._watch = asyncio.get_running_loop().create_task(
+                self._watch_models(), context=contextvars.Context()
+            )
         limits = self._limits[model]
         try:
             async with asyncio.timeout(None) as limit:

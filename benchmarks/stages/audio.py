@@ -134,7 +134,8 @@ def _moved(chunk: Chunk, by_s: float) -> Chunk:
 def _answer(
     chunks: Sequence[tuple[Chunk, ChunkTranscript]], request: TranscriptionRequest, length_s: float
 ) -> None:
-    made = pipeline.finish(chunks, request, duration_s=length_s, model="demo")
+    spoken = [(chunk.spans, transcript) for chunk, transcript in chunks]
+    made = pipeline.finish(spoken, request, duration_s=length_s, model="demo")
     render(made, request)
 
 

@@ -1,7 +1,6 @@
 """What a caller may say about the speakers of a file, and the route that tells who speaks when."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +54,7 @@ def _decode(name: str, url: str) -> bytes:
         raise refuse(name, "data URLs such as data:audio/wav;base64,...", url[:40])
     try:
         return base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; what is not ASCII is another
         raise refuse(name, "data URLs of base64", url[:40]) from None
 
 

@@ -102,7 +102,8 @@ class UploadLimit:
             return
         with self._held.hold() as held:
             try:
-                held.grow_to(self._promised_bytes(scope))
+                # A promise takes no room: a client that makes one may send nothing for minutes.
+                self._held.check(self._promised_bytes(scope))
             except TranscriptionError as error:
                 await to_response(error)(scope, receive, send)
                 return

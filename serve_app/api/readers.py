@@ -120,6 +120,10 @@ def listed(convert: Callable[[str, object], Any]) -> Read:
     """Read a list: repeated, separated by commas, or a JSON array."""
 
     def read(name: str, values: Sent) -> dict[str, Any]:
+        if sum(map(len, values)) > _MAX_LIST_CHARACTERS:
+            raise InvalidRequestError(
+                name, f"{name} takes at most {_MAX_LIST_CHARACTERS} characters."
+            )
         found = [part for value in values for part in split_parts(name, value)]
         return {name: tuple(convert(name, part) for part in found)}
 
@@ -147,4 +151,6 @@ def parse_json(name: str, value: str, kind: type) -> Any:
 
 
 _MAX_INTEGER = 2**31 - 1
+# Of a list: it goes to the model with every chunk. More than all tokens of 2 digits and more need.
+_MAX_LIST_CHARACTERS = 50_000
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

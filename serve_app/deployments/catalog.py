@@ -16,7 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview, ServeStatus
 
 from serve_app import models
-from serve_app.deployments.calls import call
+from serve_app.deployments.calls import call, start_apart
 from serve_app.domain import ModelCard, ModelInfo, ModelState
 from serve_app.errors import ModelLoadingError, ServiceUnavailableError
 from serve_app.retries import Retries
@@ -102,7 +102,7 @@ class Catalog:
         """Wait for an answer of the model's; see `info` and `load`."""
         wake = self._wakes.get(name)
         if wake is None or wake.done():
-            wake = asyncio.ensure_future(self._ask(name))
+            wake = start_apart(self._ask(name))
             self._wakes[name] = wake
         await asyncio.wait({wake}, timeout=wait_s)
         if not wake.done():

@@ -17,7 +17,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import metrics, models, speakers
-from serve_app.deployments.calls import call, returns_errors, time_limit, timed
+from serve_app.deployments.calls import call, returns_errors, start_apart, time_limit, timed
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask
@@ -146,7 +146,7 @@ class SpeakerFinder:
         ends_s = loop.time() + max(_ANSWER_S, self._settings.cold_start_wait_s)
         while (left_s := ends_s - loop.time()) > 0:
             if self._wake is None or self._wake.done():
-                self._wake = asyncio.ensure_future(call(diarizer.info))
+                self._wake = start_apart(call(diarizer.info))
             await asyncio.wait({self._wake}, timeout=left_s)
             if not self._wake.done():
                 break

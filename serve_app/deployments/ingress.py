@@ -171,14 +171,15 @@ class Ingress:
         with self._attended("detect_language") as visit:
             declared = models.find_model(model, self._settings.models)
             visit.model = declared.name
-            data = await put_file(audio, self._settings.api)
-            prepare = self._files.preparer(data, declared, DEFAULT_REQUEST)
-            async with time_limit(self._settings.request_timeout_s):
-                await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
-                chunk = await detection.first_chunk(prepare)
-                if chunk is None:
-                    return DetectedLanguage(probabilities=())
-                return await self._chunks.detect_language(declared.name, chunk)
+            with self._runs.admit(declared.name):
+                data = await put_file(audio, self._settings.api)
+                prepare = self._files.preparer(data, declared, DEFAULT_REQUEST)
+                async with time_limit(self._settings.request_timeout_s):
+                    await self._catalog.info(declared.name, self._settings.cold_start_wait_s)
+                    chunk = await detection.first_chunk(prepare)
+                    if chunk is None:
+                        return DetectedLanguage(probabilities=())
+                    return await self._chunks.detect_language(declared.name, chunk)
 
     async def list_models(self) -> list[ModelCard]:
         """Return the declared models and whether each can answer now.

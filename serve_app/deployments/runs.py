@@ -20,7 +20,7 @@ from serve_app.domain import (
     TranscriptDelta,
     TranscriptionRequest,
 )
-from serve_app.fan_out import FileTranscription, RunLimits
+from serve_app.fan_out import FileTranscription, Made, RunLimits
 from serve_app.load_watch import LoadWatch
 from serve_app.settings import AppSettings, ModelSettings
 
@@ -72,7 +72,7 @@ class Runs:
         self, data: Any, request: TranscriptionRequest, model: ModelSettings
     ) -> AsyncGenerator[TranscriptDelta | Transcript]:
         """Yield what each chunk adds, and last the transcript."""
-        made: list[tuple[Chunk, ChunkTranscript]] = []
+        made: list[Made] = []
         text = ""
         run = await self._start(data, request, model)
         async with self._load.chunks(run) as chunks:

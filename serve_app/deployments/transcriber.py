@@ -5,10 +5,10 @@ Chunks in, their transcripts out, in batches across requests.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray import serve
@@ -30,6 +30,8 @@ from serve_app.stages.whisper import WhisperEngine
 from serve_app.watch import RunningWork
 
 logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
 
 
 class WhisperTranscriber:
@@ -90,9 +92,11 @@ class WhisperTranscriber:
     @returns_errors
     async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
         """Return the probability of every language that the model knows, by one chunk."""
-        loop = asyncio.get_running_loop()
         # In the batches' own threads: it takes its turn between them and needs no more memory.
-        found = await loop.run_in_executor(self._threads, self._engine.detect_languages, chunk)
+        found = await self._in_turn("a detection", pipeline.detect_languages, self._engine, chunk)
+        if isinstance(found, Exception):
+            self._failed = isinstance(found, ReplicaLostError)
+            raise pipeline.unwrap(found)
         return DetectedLanguage(probabilities=tuple(found))
 
     async def check_health(self) -> None:
@@ -144,14 +148,24 @@ class WhisperTranscriber:
                 loop.call_soon_threadsafe(self._shrink, size)
 
             fill = len(jobs) / self._gate.stats.max_batch_size
-            with self._gate.running(jobs), self._running.of(f"a batch of {len(jobs)}"):
-                outcomes = await loop.run_in_executor(
-                    self._threads, pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory
+            with self._gate.running(jobs):
+                outcomes = await self._in_turn(
+                    f"a batch of {len(jobs)}",
+                    *(pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory),
                 )
             self._failed = any(isinstance(o, ReplicaLostError) for o in outcomes)
             return [pipeline.with_fill(outcome, fill) for outcome in outcomes]
 
         return transcribe_batch
+
+    async def _in_turn(self, what: str, work: Callable[..., T], *args: Any) -> T:
+        """Do the work in a thread of the engine's, and count it as running once it is there."""
+
+        def run() -> T:
+            with self._running.of(what):
+                return work(*args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def _shrink(self, size: int) -> None:
         """Halve the batches for good, after one of that size did not fit the device."""

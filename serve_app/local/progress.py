@@ -4,9 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from serve_app.domain import Chunk, ChunkTranscript
-
-Pair = tuple[Chunk, ChunkTranscript]
+from serve_app.fan_out import Made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +25,14 @@ class Tally:
         self._total_s = total_s
         self._done_s = [0.0] * n_channels
 
-    async def watch(self, channel: int, chunks: AsyncGenerator[Pair]) -> AsyncGenerator[Pair]:
+    async def watch(self, channel: int, chunks: AsyncGenerator[Made]) -> AsyncGenerator[Made]:
         """Yield the chunks of a channel and tell how far the file is after each."""
         async with aclosing(chunks):
-            async for pair in chunks:
-                self._done_s[channel] = pair[0].spans[-1].end_s
+            async for spans, made in chunks:
+                self._done_s[channel] = spans[-1].end_s
                 done_s = sum(self._done_s) / len(self._done_s)
                 self._on_progress(Progress(done_s=done_s, total_s=self._total_s))
-                yield pair
+                yield spans, made
 
     def finish(self, duration_s: float) -> None:
         """Tell that the file is done, and how long it was."""

@@ -14,6 +14,7 @@ from serve_app.pipeline.prepare import (
 )
 from serve_app.pipeline.transcribe import (
     Outcome,
+    detect_languages,
     is_device_failure,
     is_out_of_memory,
     transcribe_batch,
@@ -28,6 +29,7 @@ __all__ = [
     "PrepareOptions",
     "Prepared",
     "decode_options",
+    "detect_languages",
     "finish",
     "is_device_failure",
     "is_out_of_memory",

@@ -69,8 +69,13 @@ def prepare(
     next_cursor = None
     if not piece.is_last:
         vad = options.vad
-        onset_s = vad.speech_pad_s + vad.min_silence_s if vad and not options.clips else 0.0
-        groups, resume_s = chunking.hold_back(groups, slice_end_s=piece.end_s, onset_s=onset_s)
+        onset_s = 0.0
+        if vad and not options.clips:
+            # Speech that the slice's end cuts is dropped where it is shorter than speech may be.
+            onset_s = vad.speech_pad_s + vad.min_silence_s + vad.min_speech_s
+        groups, resume_s = chunking.hold_back(
+            groups, start_s=piece.start_s, end_s=piece.end_s, onset_s=onset_s
+        )
         next_cursor = piece.cursor_at(resume_s)
     chunks = [chunking.cut_chunk(piece.samples, g, slice_start_s=piece.start_s) for g in groups]
     return Prepared(

@@ -7,6 +7,7 @@ import numpy as np
 
 from serve_app.domain import (
     SAMPLE_RATE,
+    Chunk,
     ChunkJob,
     ChunkTranscript,
     DecodeOptions,
@@ -17,7 +18,8 @@ from serve_app.errors import (
     TranscriptionError,
 )
 from serve_app.pipeline.prepare import whole_chunk
-from serve_app.stages.whisper import Engine
+from serve_app.stages.whisper import Engine, WhisperEngine
+from serve_app.stages.whisper.reading import Language
 
 Outcome = ChunkTranscript | ChunkJob | Exception
 
@@ -46,6 +48,14 @@ def transcribe_batch(
             *transcribe_batch(engine, jobs[:half], on_out_of_memory),
             *transcribe_batch(engine, jobs[half:], on_out_of_memory),
         ]
+
+
+def detect_languages(engine: WhisperEngine, chunk: Chunk) -> list[Language] | Exception:
+    """Return the probability of every language, or what a job would get in the place of it."""
+    try:
+        return engine.detect_languages(chunk)
+    except Exception as error:  # noqa: BLE001 - as for a batch
+        return _as_value(error)
 
 
 async def transcribe_chunk(

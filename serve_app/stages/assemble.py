@@ -31,7 +31,8 @@ def assemble(
 ) -> Transcript:
     """Join the chunks of one request, in the order of the audio.
 
-    The language is the one of the chunk whose detection was the surest.
+    The language is the one of the chunk whose detection was the surest, of those in which something
+    was said where there are any.
 
     Args:
         chunks: each chunk's spans in the caller's audio, and what the model made of it.
@@ -40,7 +41,8 @@ def assemble(
         model: the name of the model.
     """
     made = [transcript for _, transcript in chunks]
-    surest = max(made, key=lambda chunk: chunk.language_probability, default=None)
+    said = [chunk for chunk in made if chunk.text] or made
+    surest = max(said, key=lambda chunk: chunk.language_probability, default=None)
     segments = [s for spans, chunk in chunks for s in _restore_segments(spans, chunk)]
     return Transcript(
         text=join_texts(made),

@@ -51,28 +51,35 @@ def clip_spans(clips: Sequence[float], *, start_s: float, end_s: float) -> list[
 
 
 def hold_back(
-    groups: Sequence[tuple[Span, ...]], *, slice_end_s: float, onset_s: float
+    groups: Sequence[tuple[Span, ...]], *, start_s: float, end_s: float, onset_s: float
 ) -> tuple[list[tuple[Span, ...]], float]:
     """Split off what the next slice of the audio could still change.
 
     The last group may go on beyond the slice, so the next slice begins where that group does. A
-    slice with a single group keeps it, less a span that touches the slice's end.
+    slice with a single group keeps it, less a span that touches the slice's end; one that fills the
+    slice is kept whole. So the next slice always begins later than this one.
 
     Args:
         groups: the chunks found in a slice that is not the file's last.
-        slice_end_s: where the slice ends, on the same clock as the groups.
+        start_s: where the slice begins, on the same clock as the groups.
+        end_s: where it ends.
         onset_s: how much audio before the slice's end the next slice hears again where the slice
-            ends in silence, so that a word that begins there keeps its onset.
+            ends in silence, so that a word that begins there keeps its onset; of the slice itself
+            half at the most.
 
     Returns:
         The groups that are final, and the time at which the next slice begins.
     """
     if len(groups) > 1:
         return list(groups[:-1]), groups[-1][0].start_s
-    quiet_s = slice_end_s - onset_s
-    if not groups or groups[0][-1].end_s <= quiet_s:
-        return list(groups), quiet_s
+    quiet_s = end_s - min(onset_s, (end_s - start_s) / 2)
+    if not groups:
+        return [], quiet_s
     *complete, last = groups[0]
+    if last.end_s <= quiet_s and last.end_s < end_s:
+        return list(groups), quiet_s
+    if last.start_s <= start_s:
+        return list(groups), last.end_s
     return ([tuple(complete)] if complete else []), last.start_s
 
 

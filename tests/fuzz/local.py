@@ -13,7 +13,7 @@ from serve_app.domain import (
     TranscriptDelta,
     TranscriptionRequest,
 )
-from serve_app.fan_out import FileTranscription, RunLimits
+from serve_app.fan_out import FileTranscription, Made, RunLimits
 from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, AppSettings
 from serve_app.stages.vad import SpeechDetector
@@ -56,7 +56,7 @@ class LocalService(FakeService):
         known = models.describe(model, self._engine.languages)
         options = pipeline.decode_options(request, model, known)
         run = FileTranscription(prepare, transcribe, options, limits=LIMITS)
-        made: list[tuple[Chunk, ChunkTranscript]] = []
+        made: list[Made] = []
         text = ""
         async for pair in run.chunks():
             made.append(pair)

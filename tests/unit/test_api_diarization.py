@@ -117,7 +117,12 @@ def test_flags_reach_the_service(field: str, client: TestClient, service: FakeSe
         *(
             ({"known_speaker_names": "a", "known_speaker_references": bad}, field)
             for field in ["known_speaker_references"]
-            for bad in ("a.wav", "data:audio/wav,abc", "data:audio/wav;base64,*")
+            for bad in (
+                "a.wav",
+                "data:audio/wav,abc",
+                "data:audio/wav;base64,*",
+                "data:audio/wav;base64,é",
+            )
         ),
     ],
 )

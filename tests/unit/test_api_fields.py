@@ -91,6 +91,8 @@ def test_an_absent_field_has_its_default(client: TestClient, service: FakeServic
         ("vad_parameters", '{"type": "server_vad"}'),
         ("keywords", '["\\ud800"]'),
         ("languages", '["\\ud800"]'),
+        ("suppress_tokens", "11," * 20_000 + "11"),
+        ("languages", "tr," * 20_000 + "tr"),
     ],
 )
 def test_a_field_that_cannot_be_read_is_named(client: TestClient, field: str, value: str) -> None:

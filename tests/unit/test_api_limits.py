@@ -114,6 +114,28 @@ async def test_uploads_that_do_not_fit_beside_the_others_are_told_to_come_again(
     assert service.n_calls == 4
 
 
+async def test_a_promised_length_keeps_no_place(service: FakeService) -> None:
+    app = create_app(service, ApiSettings(max_upload_bytes=1000, max_held_bytes=1500))
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncGenerator[bytes]:
+        yield b"x"
+        begun.set()
+        await ended.wait()
+        yield b"x" * 999
+
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://test", headers=AUDIO
+    ) as client:
+        first = asyncio.ensure_future(
+            client.post(PATH, content=slow(), headers={"content-length": "1000"})
+        )
+        await begun.wait()
+        assert (await client.post(PATH, content=b"x" * 1000)).status_code == 200
+        ended.set()
+        assert (await first).status_code == 200
+
+
 def test_an_upload_that_is_allowed_must_fit_when_it_is_alone() -> None:
     with pytest.raises(ValueError, match="one upload must fit"):
         ApiSettings(max_upload_bytes=1000, max_held_bytes=999)

@@ -45,6 +45,14 @@ def test_the_language_is_the_surest_chunks() -> None:
     assert (made.language, made.language_probability) == ("tr", 0.9)
 
 
+def test_what_the_model_took_for_silence_does_not_tell_the_language() -> None:
+    silent = transcript("", language="en", language_probability=0.93)
+    spoken = transcript(" merhaba", language="tr", language_probability=0.8)
+    made = join((SPANS, silent), (SPANS, spoken))
+    assert (made.language, made.language_probability) == ("tr", 0.8)
+    assert join((SPANS, silent)).language == "en"
+
+
 def test_times_go_back_through_the_pauses_that_were_cut_out() -> None:
     chunk = transcript("a", segments=(segment(0.5, 2.0), segment(2.0, 4.5)))
     made = join((SPANS, chunk))

@@ -51,22 +51,47 @@ def test_no_speech_gives_no_chunk() -> None:
 
 def test_the_last_chunk_of_a_slice_is_left_to_the_next_slice() -> None:
     first, second = (Span(start_s=0, end_s=28),), (Span(start_s=30, end_s=59),)
-    assert hold_back([first, second], slice_end_s=60, onset_s=1) == ([first], 30)
+    assert hold_back([first, second], start_s=0, end_s=60, onset_s=1) == ([first], 30)
 
 
 def test_a_silent_slice_resumes_just_before_its_end() -> None:
-    assert hold_back([], slice_end_s=60, onset_s=0.5) == ([], 59.5)
+    assert hold_back([], start_s=0, end_s=60, onset_s=0.5) == ([], 59.5)
 
 
 def test_a_lone_chunk_that_ended_before_the_slice_did_is_final() -> None:
     lone = (Span(start_s=0, end_s=20),)
-    assert hold_back([lone], slice_end_s=60, onset_s=0.5) == ([lone], 59.5)
+    assert hold_back([lone], start_s=0, end_s=60, onset_s=0.5) == ([lone], 59.5)
 
 
 def test_a_lone_chunk_keeps_all_but_the_span_that_touches_the_end() -> None:
     early, late = Span(start_s=0, end_s=3), Span(start_s=50, end_s=60)
-    assert hold_back([(early, late)], slice_end_s=60, onset_s=0.5) == ([(early,)], 50)
-    assert hold_back([(late,)], slice_end_s=60, onset_s=0.5) == ([], 50)
+    assert hold_back([(early, late)], start_s=0, end_s=60, onset_s=0.5) == ([(early,)], 50)
+    assert hold_back([(late,)], start_s=0, end_s=60, onset_s=0.5) == ([], 50)
+
+
+def test_a_span_that_touches_the_end_is_held_back_where_no_onset_is_heard_again() -> None:
+    cut = Span(start_s=50, end_s=60)
+    assert hold_back([(cut,)], start_s=0, end_s=60, onset_s=0) == ([], 50)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 30), st.floats(0.1, 30)), max_size=6),
+    st.floats(0, 200),
+)
+def test_the_next_slice_begins_later_whatever_was_found(
+    lengths: list[tuple[float, float]], onset_s: float
+) -> None:
+    start_s, end_s = 100.0, 160.0
+    spans, at_s = [], start_s
+    for pause_s, speech_s in lengths:
+        if at_s + pause_s < end_s:
+            end = min(end_s, at_s + pause_s + speech_s)
+            spans.append(Span(start_s=at_s + pause_s, end_s=end))
+            at_s = end
+    groups = group_spans(spans, max_chunk_s=30)
+    final, resume_s = hold_back(groups, start_s=start_s, end_s=end_s, onset_s=onset_s)
+    assert start_s < resume_s <= end_s
+    assert all(group[-1].end_s <= resume_s for group in final)
 
 
 def test_a_chunk_holds_the_samples_of_its_spans_end_to_end() -> None:

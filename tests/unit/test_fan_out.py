@@ -1,5 +1,6 @@
 import asyncio
 import math
+import weakref
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -52,7 +53,11 @@ class Graph:
             self.running -= 1
         if number < 0:
             raise RuntimeError("planted")
-        return transcript("" if number in self.silent else str(number), language="tr")
+        return transcript(
+            "" if number in self.silent else str(number),
+            language="tr",
+            language_probability=1.0 if options.language else 0.7,
+        )
 
 
 def run_of(
@@ -116,6 +121,30 @@ async def test_the_language_is_not_taken_from_a_chunk_in_which_nothing_was_said(
     assert graph.languages == {0: None, 1: None, 2: "tr", 3: "tr"}
 
 
+async def test_a_language_that_was_found_keeps_the_probability_it_was_found_by() -> None:
+    run = run_of(Graph([[0, 1], [2]]), language=None)
+    made = [made async for _, made in run.chunks()]
+    assert [one.language_probability for one in made] == [0.7, 0.7, 0.7]
+    run = run_of(Graph([[0, 1]]), language="tr")
+    assert [made.language_probability async for _, made in run.chunks()] == [1.0, 1.0]
+
+
+async def test_no_chunk_that_was_answered_is_kept() -> None:
+    kept: list[weakref.ref[Chunk]] = []
+
+    class Watched(Graph):
+        async def transcribe(self, chunk: Chunk, options: DecodeOptions) -> ChunkTranscript:
+            kept.append(weakref.ref(chunk))
+            return await super().transcribe(chunk, options)
+
+    made = []
+    async with aclosing(run_of(Watched([[i] for i in range(20)]), limit=2).chunks()) as chunks:
+        async for one in chunks:
+            made.append(one)
+            assert sum(ref() is not None for ref in kept) <= 4
+    assert len(made) == 20
+
+
 async def test_in_multilingual_audio_each_chunk_has_its_own_language() -> None:
     graph = Graph([[0, 1, 2]])
     await texts(run_of(graph, language=None, one_language=False))
@@ -168,10 +197,10 @@ async def test_a_run_gives_way_as_soon_as_its_share_shrinks() -> None:
         limits=RunLimits(max_in_flight=lambda: share),
     )
     async with aclosing(run.chunks()) as chunks:
-        async for chunk, _ in chunks:
-            if chunk.pcm[0] == 10:
+        async for _, made in chunks:
+            if made.text == "10":
                 assert graph.most_running == 8
                 share, graph.most_running = 2, 0
-            if chunk.pcm[0] == 20:
+            if made.text == "20":
                 graph.most_running = 0
     assert graph.most_running <= 2

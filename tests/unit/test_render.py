@@ -107,8 +107,10 @@ def test_words_stand_without_their_spaces() -> None:
 
 
 def test_a_translation_says_so() -> None:
-    body = json.loads(rendered(replace(SPOKEN, task=Task.TRANSLATE), "verbose_json").content)
+    spoken = replace(SPOKEN, task=Task.TRANSLATE, language="tr")
+    body = json.loads(rendered(spoken, "verbose_json").content)
     assert body["task"] == "translate"
+    assert (body["language"], body["language_code"]) == ("english", "tr")
 
 
 def test_srt_counts_its_cues_and_writes_commas() -> None:

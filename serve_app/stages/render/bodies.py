@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app.domain import Segment, TokenLogprob, Transcript, TranscriptionRequest, Word
+from serve_app.domain import Segment, Task, TokenLogprob, Transcript, TranscriptionRequest, Word
 from serve_app.languages import LANGUAGES
 
 UNKNOWN = "unknown"  # the speaker of what was said in nobody's turn
@@ -43,7 +43,7 @@ def render_verbose_json(transcript: Transcript, request: TranscriptionRequest) -
     """Render OpenAI's `verbose_json`."""
     body: dict[str, object] = {
         "task": transcript.task.value,
-        "language": LANGUAGES.get(transcript.language or "", ""),
+        "language": _text_language(transcript),
         "language_code": transcript.language,
         "language_probability": transcript.language_probability,
         "duration": transcript.duration_s,
@@ -102,6 +102,12 @@ def with_warnings(body: dict[str, object], transcript: Transcript) -> dict[str, 
 def one_line(text: str) -> str:
     """Return a text without line breaks of any kind: an empty line would end a cue."""
     return " ".join(text.splitlines()).strip()
+
+
+def _text_language(transcript: Transcript) -> str:
+    """Return the name of the language that the text is in: a translation is English."""
+    spoken = transcript.language or ""
+    return LANGUAGES.get("en" if transcript.task is Task.TRANSLATE else spoken, "")
 
 
 def _segment(segment: Segment) -> dict[str, object]:

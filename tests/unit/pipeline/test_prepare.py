@@ -59,6 +59,40 @@ def test_a_file_in_slices_gives_all_the_speech_of_the_file_once(detector: Speech
     assert sum(s.duration_s for s in spans) == pytest.approx(speech_s, rel=0.01)
 
 
+def test_any_vad_options_that_are_accepted_come_to_the_end_of_a_file(
+    detector: SpeechDetector,
+) -> None:
+    data = encode(np.concatenate([silence(10), join("light"), silence(250)]))
+    vad = VadOptions(min_silence_s=60, speech_pad_s=60, min_speech_s=0.2)
+    options = pipeline.PrepareOptions(max_slice_s=60, max_chunk_s=30, vad=vad)
+    slices = prepare_all(data, options, detector)
+    assert len(slices) < 12
+    assert sum(len(p.chunks) for p in slices) >= 1
+
+
+def test_a_callers_clip_is_not_cut_at_a_slices_end(detector: SpeechDetector) -> None:
+    data = encode(speech(150))
+    options = pipeline.PrepareOptions(
+        max_slice_s=60, max_chunk_s=30, vad=None, clips=(50.0, 70.0, 100.0, 125.0)
+    )
+    chunks = [chunk for p in prepare_all(data, options, detector) for chunk in p.chunks]
+    assert [(c.spans[0].start_s, c.spans[-1].end_s) for c in chunks] == [(50, 70), (100, 125)]
+
+
+def test_a_word_that_a_slices_end_makes_too_short_is_heard_whole_in_the_next(
+    detector: SpeechDetector,
+) -> None:
+    pcm = np.concatenate([silence(59.3), join("light"), silence(30)])
+    vad = VadOptions(min_speech_s=1.0)
+    whole_options = pipeline.PrepareOptions(max_slice_s=600, max_chunk_s=30, vad=vad)
+    [whole] = prepare_all(encode(pcm), whole_options, detector)
+    sliced_options = pipeline.PrepareOptions(max_slice_s=60, max_chunk_s=30, vad=vad)
+    sliced = prepare_all(encode(pcm), sliced_options, detector)
+    [span] = [s for p in sliced for c in p.chunks for s in c.spans]
+    [expected] = [s for c in whole.chunks for s in c.spans]
+    assert span.start_s == pytest.approx(expected.start_s, abs=0.1)
+
+
 def test_bytes_that_are_no_audio_are_refused(detector: SpeechDetector) -> None:
     with pytest.raises(InvalidAudioError):
         pipeline.prepare(b"not audio at all", None, OPTIONS, detector)

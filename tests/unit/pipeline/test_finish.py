@@ -1,0 +1,10 @@
+from serve_app import pipeline
+from serve_app.domain import TranscriptionRequest
+
+
+def test_a_language_that_was_given_is_told_though_nothing_was_said() -> None:
+    request = TranscriptionRequest(language="tr")
+    made = pipeline.finish([], request, duration_s=3.0, model="demo")
+    assert (made.text, made.language, made.language_probability) == ("", "tr", 1.0)
+    unknown = pipeline.finish([], TranscriptionRequest(), duration_s=3.0, model="demo")
+    assert unknown.language is None
