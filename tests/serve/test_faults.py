@@ -91,10 +91,11 @@ def utterances(url: str) -> Sequence[Utterance]:
     return made
 
 
-def post(url: str, audio: bytes) -> requests.Response:
-    return requests.post(
-        f"{url}/v1/audio/transcriptions", files={"file": ("clip", audio)}, timeout=100
-    )
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
+
+
+def post(url: str, audio: bytes, path: str = TRANSCRIPTIONS) -> requests.Response:
+    return requests.post(f"{url}{path}", files={"file": ("clip", audio)}, timeout=100)
 
 
 def assert_all_answered(load: Load) -> None:
@@ -149,10 +150,11 @@ def test_uploads_that_kill_every_decoder_are_refused_and_their_neighbours_are_an
     assert_all_answered(load)
 
 
-def test_what_is_too_much_is_refused_at_once_and_the_rest_is_answered(url: str) -> None:
+@pytest.mark.parametrize("path", [TRANSCRIPTIONS, "/v1/audio/language"])
+def test_what_is_too_much_is_refused_at_once_and_the_rest_is_answered(path: str, url: str) -> None:
     audio = encode(digits("735"))
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda _: post(url, audio), range(40)))
+        answers = list(pool.map(lambda _: post(url, audio, path), range(40)))
     refused = [answer for answer in answers if answer.status_code != 200]
     assert {answer.status_code for answer in refused} == {429}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
