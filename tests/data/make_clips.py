@@ -44,7 +44,7 @@ PHRASES = (
     Clip(name="digits-1", voice="en-us", utterances=("one two three four",)),
     Clip(name="digits-2", voice="flite:awb", utterances=("three five eight",)),
     Clip(name="digits-3", voice="en-us+f3", utterances=("six four two nine",)),
-    Clip(name="light", voice="en-us", utterances=("turn on the light in the kitchen",)),
+    Clip(name="light", voice="en-us", utterances=("turn on the kitchen light",)),
     Clip(name="timer", voice="en-gb-x-rp", utterances=("set a timer for ten minutes",)),
     Clip(name="alarm", voice="flite:rms", utterances=("set the alarm at seven thirty",)),
     Clip(name="heater", voice="en", utterances=("set the temperature to twenty degrees",)),
