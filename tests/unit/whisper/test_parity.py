@@ -61,12 +61,21 @@ def decode_together(
 
 
 def in_segments(tokens: list[int], library: WhisperModel) -> list[int]:
-    """Drop what the library drops when it cuts tokens into segments: an unfinished last one."""
+    """Drop what the library drops when it cuts tokens into segments: an unfinished last one.
+
+    And segments of times alone: the engine takes a chunk for silence where the library's batched
+    pipeline gives such a one.
+    """
     tokenizer = Tokenizer(library.hf_tokenizer, multilingual=False)
     segments, _, _ = library._split_segments_by_timestamps(
         tokenizer, tokens, time_offset=0, segment_size=0, segment_duration=0, seek=0
     )
-    return [token for segment in segments for token in segment["tokens"]]
+    return [
+        token
+        for segment in segments
+        for token in segment["tokens"]
+        if min(segment["tokens"]) < tokenizer.timestamp_begin
+    ]
 
 
 def as_float(pcm: Pcm) -> np.ndarray:
@@ -111,7 +120,7 @@ def test_many_chunks_have_the_tokens_of_the_batched_pipeline(
         for tokens in decode_together(engine, chunks, timestamps=timestamps)
         for token in in_segments(tokens, library)
     ]
-    assert made == tokens_of(segments)
+    assert made == tokens_of(segment for segment in segments if segment.text)
 
 
 # Thirty chunks, decoded in each of these ways.
