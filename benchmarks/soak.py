@@ -67,9 +67,9 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
         long = utterances_of(graph, {}, silence_s=SILENCE_S, n=len(short) // LONG_EVERY)
         good = _mixed(short, long)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
-        load = Load(graph.url, _with_bad_input(good), STOCK)
         if not quick:
             _plant_before(graph, good)
+        load = Load(graph.url, _with_bad_input(good), STOCK)  # its clock begins here
         say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
         with Watch() as watch, load.open_loop(SHARE * peak):
             _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
