@@ -148,7 +148,7 @@ def test_a_python_caller_gets_segments_and_words_in_the_files_time(graph: Graph)
     pcm = np.concatenate([silence(4), clip("light"), silence(4), clip("timer")])
     request = TranscriptionRequest(segments=True, words=True)
     made: Transcript = graph.handle.transcribe.remote(encode(pcm), request).result()
-    assert made.text.startswith("turn on the light")
+    assert made.text.startswith(references()["light"])
     assert made.text.endswith(references()["timer"])
     assert "".join(word.text for word in made.words).strip() == made.text
     later_s = 8 + len(clip("light")) / 16000  # where the second clip begins
