@@ -5,11 +5,11 @@ Runs on one event loop; knows no Ray: whoever makes one says how to look.
 """
 
 import asyncio
-import contextvars
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 
+from serve_app.contexts import start_apart
 from serve_app.errors import ServiceUnavailableError
 
 LOOK_EVERY_S = 2.0  # much shorter than a client waits, and nothing to the controller
@@ -44,10 +44,7 @@ class Removals:
                 new config.
         """
         if self._watch is None:
-            # It outlives the request that starts it, and is none of its work.
-            self._watch = asyncio.get_running_loop().create_task(
-                self._watch_models(), context=contextvars.Context()
-            )
+            self._watch = start_apart(self._watch_models())
         limits = self._limits[model]
         try:
             async with asyncio.timeout(None) as limit:

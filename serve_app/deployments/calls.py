@@ -1,12 +1,11 @@
 """Calls from one deployment to another: typed errors in, cancellation out."""
 
 import asyncio
-import contextvars
 import functools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 from ray.exceptions import (
@@ -35,8 +34,6 @@ from serve_app.errors import (
 )
 from serve_app.settings import ApiSettings
 from serve_app.stages import audio as files
-
-T = TypeVar("T")
 
 # The last one is of the node: Ray kills a replica there.
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
@@ -152,15 +149,6 @@ async def put_file(audio: Audio, settings: ApiSettings) -> Any:
         return ray.put(files.read_file(audio, max_bytes=settings.max_upload_bytes))
 
     return await asyncio.to_thread(put)
-
-
-def start_apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start what several requests wait for, as the work of none of them.
-
-    Serve cancels the calls that a request has made when its client leaves, and knows whose a call
-    is by the context in which it is made.
-    """
-    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
 
 def timed(work: Callable[[], object]) -> float:

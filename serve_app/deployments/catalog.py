@@ -16,7 +16,8 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview, ServeStatus
 
 from serve_app import models
-from serve_app.deployments.calls import call, start_apart
+from serve_app.contexts import start_apart
+from serve_app.deployments.calls import call
 from serve_app.domain import ModelCard, ModelInfo, ModelState
 from serve_app.errors import ModelLoadingError, ServiceUnavailableError
 from serve_app.retries import Retries

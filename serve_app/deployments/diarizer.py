@@ -17,7 +17,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app import metrics, models, speakers
-from serve_app.deployments.calls import call, returns_errors, start_apart, time_limit, timed
+from serve_app.contexts import start_apart
+from serve_app.deployments.calls import call, returns_errors, time_limit, timed
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask

@@ -95,7 +95,7 @@ class WhisperTranscriber:
         # In the batches' own threads: it takes its turn between them and needs no more memory.
         found = await self._in_turn("a detection", pipeline.detect_languages, self._engine, chunk)
         if isinstance(found, Exception):
-            self._failed = isinstance(found, ReplicaLostError)
+            self._failed = self._failed or isinstance(found, ReplicaLostError)
             raise pipeline.unwrap(found)
         return DetectedLanguage(probabilities=tuple(found))
 

@@ -6,7 +6,8 @@ import contextvars
 import pytest
 from ray.exceptions import OutOfMemoryError
 
-from serve_app.deployments.calls import call, start_apart
+from serve_app.contexts import start_apart
+from serve_app.deployments.calls import call
 from serve_app.errors import ReplicaLostError
 
 
