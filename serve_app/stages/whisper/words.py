@@ -1,7 +1,9 @@
 """Aligned words in, the words of each piece out. Pure. Times are in the chunk.
 
 The rules for words that the alignment stretches over a pause are openai/whisper's
-`add_word_timestamps` (timing.py), as faster-whisper keeps them.
+`add_word_timestamps` (timing.py), as faster-whisper keeps them. One is ours: the alignment's path
+starts at a chunk's first frame whatever is heard there, so the first word would get the silence
+before it; where the model wrote a later time, that is where the word begins.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,6 +54,8 @@ def place_words(
         fitted = piece
         if own:
             _shorten_after_pause(own, last_end_s, typical_s)
+            if last_end_s == 0.0:
+                _begin_where_written(own[0], piece)
             fitted = _fit(own, piece, typical_s)
             last_end_s = fitted.end_s
         placed.append((fitted, tuple(_word(word) for word in own)))
@@ -93,6 +97,12 @@ def _shorten_after_pause(words: list[AlignedWord], last_end_s: float, typical_s:
             boundary_s = max(second["end"] / 2, second["end"] - longest_s)
             first["end"] = second["start"] = boundary_s
         first["start"] = max(0.0, first["end"] - longest_s)
+
+
+def _begin_where_written(first: AlignedWord, piece: Piece) -> None:
+    """Begin a chunk's first word at the timestamp before it, where that lies within the word."""
+    if first["start"] < piece.start_s < first["end"]:
+        first["start"] = piece.start_s
 
 
 def _fit(words: list[AlignedWord], piece: Piece, typical_s: float) -> Piece:

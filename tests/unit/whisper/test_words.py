@@ -29,6 +29,20 @@ def test_a_piece_takes_the_times_of_its_words() -> None:
     assert (fitted.start_s, fitted.end_s) == (0.2, 0.9)
 
 
+def test_a_chunks_first_word_begins_where_the_model_wrote_that_it_does() -> None:
+    aligned = [word(" one", 0, 0.7), word(" two", 1.5, 1.9)]
+    placed = place_words(aligned, [piece(0.3, 0.8), piece(1.7, 2.0)], [1, 1])
+    assert [(fitted.start_s, words[0].start_s) for fitted, words in placed] == [
+        (0.3, 0.3),
+        (1.5, 1.5),  # the alignment measures where a later word begins
+    ]
+
+
+def test_a_first_timestamp_outside_of_the_first_word_is_not_its_beginning() -> None:
+    [(_, words)] = place_words([word(" a", 0, 0.3), word(" b", 0.3, 0.6)], [piece(0.4, 1)], [2])
+    assert words[0].start_s == 0
+
+
 def test_punctuation_goes_to_its_word() -> None:
     aligned = [
         word(" hi", 0, 0.3),
