@@ -15,7 +15,7 @@ from benchmarks import processes
 from benchmarks.processes import Usage
 
 SAMPLE_EVERY_S = 5.0
-WARM_UP = 1 / 3  # of the time that a process was watched, at most
+WARM_UP = 1 / 2  # of the time that a process was watched, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,9 @@ class Sample:
 
     at_s: float
     used: Mapping[tuple[str, int], Usage]  # by name and process id
+
+
+Life = list[tuple[float, Usage]]  # when, s, and what a process used then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +50,23 @@ def drifts(samples: Sequence[Sample], *, at_least_s: float, warm_up_s: float) ->
         at_least_s: how long a process must have been watched.
         warm_up_s: of a process, which does not count; at most WARM_UP of the time it was watched.
     """
-    lives: dict[tuple[str, int], list[tuple[float, Usage]]] = defaultdict(list)
-    for sample in samples:
-        for key, used in sample.used.items():
-            lives[key].append((sample.at_s, used))
     found = [
         _drift(*key, life, warm_up_s=warm_up_s)
-        for key, life in lives.items()
-        if life[-1][0] - life[0][0] >= at_least_s
+        for key, life in lives(samples, at_least_s=at_least_s).items()
     ]
     return sorted(found, key=lambda drift: -drift.memory)
 
 
-def _drift(name: str, pid: int, life: Sequence[tuple[float, Usage]], *, warm_up_s: float) -> Drift:
+def lives(samples: Sequence[Sample], *, at_least_s: float) -> dict[tuple[str, int], Life]:
+    """Return when each process that was there for so long used what, by name and process id."""
+    found: dict[tuple[str, int], Life] = defaultdict(list)
+    for sample in samples:
+        for key, used in sample.used.items():
+            found[key].append((sample.at_s, used))
+    return {key: life for key, life in found.items() if life[-1][0] - life[0][0] >= at_least_s}
+
+
+def _drift(name: str, pid: int, life: Life, *, warm_up_s: float) -> Drift:
     watched_s = life[-1][0] - life[0][0]
     warm_s = life[0][0] + min(warm_up_s, WARM_UP * watched_s)
     warm = [used for at_s, used in life if at_s >= warm_s]

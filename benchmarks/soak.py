@@ -1,12 +1,15 @@
 """Half an hour at 70 % of what the graph can do, with a fault every minute and some bad input."""
 
 import itertools
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import numpy as np
+import requests
 
 from benchmarks import faults
 from benchmarks.chaos import (
@@ -18,7 +21,7 @@ from benchmarks.chaos import (
     replicated,
     utterances_of,
 )
-from benchmarks.drift import Watch, drifts
+from benchmarks.drift import Watch, drifts, lives
 from benchmarks.faults import Replicas
 from benchmarks.graph import Graph, deploy, running_graph
 from benchmarks.load import Load
@@ -30,6 +33,8 @@ from tests.clips import digits, encode, silence
 
 SHARE = 0.7  # of the peak
 FAULT_EVERY_S = 60.0
+# As Prometheus does. Ray forgets the gauges of replicas that are gone when its page is read.
+SCRAPE_EVERY_S = 15.0
 BAD_EVERY = 100  # one of so many requests is no audio
 N_LEAVING = 20  # clients that leave early, one after the other
 # Behind so many clips comes one that is that much longer, as are those of the clients that leave
@@ -46,7 +51,7 @@ CHANGED_S = 10.0
 N_REPLICAS = 2
 # All faults are planted so often before the clock starts: Ray's raylet grows by 0.3 MB with each
 # of the first deaths, and by less after about ten.
-N_ROUNDS_BEFORE, N_CLIENTS_BEFORE = 2, 2
+N_ROUNDS_BEFORE = 2
 OPTIONS = (click.Option(["--minutes"], type=float, default=30.0, show_default=True),)
 
 
@@ -67,18 +72,43 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
         long = utterances_of(graph, {}, silence_s=SILENCE_S, n=len(short) // LONG_EVERY)
         good = _mixed(short, long)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
-        if not quick:
-            _plant_before(graph, good)
-        load = Load(graph.url, _with_bad_input(good), STOCK)  # its clock begins here
-        say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
-        with Watch() as watch, load.open_loop(SHARE * peak):
-            _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
+        with _scraped(graph):
+            if not quick:
+                _plant_before(graph, good, SHARE * peak)
+            load = Load(graph.url, _with_bad_input(good), STOCK)  # its clock begins here
+            say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
+            with Watch() as watch, load.open_loop(SHARE * peak):
+                _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
     figures: dict[str, Any] = load.figures()
     report.add(phase="soak", offered_per_s=SHARE * peak, **figures)
     for what in ("refused", "failed", "lost", "mixed"):
         report.hold(Bar(name=what, value=figures[what], limit=0))
-    # Warm is who has met each kind of fault.
-    _hold_drift(report, watch, at_least_s=soak_s / 3, warm_up_s=len(FAULTS) * every_s)
+    # Warm is who has met each kind of fault; judged is who was there for as long again.
+    turn_s = len(FAULTS) * every_s
+    at_least_s = min(2 * turn_s, soak_s / 2)
+    _hold_drift(report, watch, at_least_s=at_least_s, warm_up_s=turn_s)
+    _plot(report, watch, at_least_s=at_least_s)
+
+
+@contextmanager
+def _scraped(graph: Graph) -> Iterator[None]:
+    """Read the page of metrics every while, in a thread, while the block runs."""
+    stop = threading.Event()
+
+    def scrape() -> None:
+        while not stop.wait(SCRAPE_EVERY_S):
+            try:
+                requests.get(f"{graph.url}/metrics", timeout=SCRAPE_EVERY_S)
+            except requests.RequestException:
+                continue  # a gap, as Prometheus would have one: an Ingress was killed
+
+    thread = threading.Thread(target=scrape, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _args() -> Mapping[str, Any]:
@@ -120,11 +150,11 @@ FAULTS: Mapping[str, Plant] = {
 }
 
 
-def _plant_before(graph: Graph, good: Sequence[Utterance]) -> None:
+def _plant_before(graph: Graph, good: Sequence[Utterance], per_s: float) -> None:
     """Plant all faults some times in a row, under a load that is not counted."""
     rng = np.random.default_rng(1)
     plan = list(FAULTS.items()) * N_ROUNDS_BEFORE
-    with Load(graph.url, good, STOCK).closed_loop(N_CLIENTS_BEFORE):
+    with Load(graph.url, good, STOCK).open_loop(per_s):
         for i, (name, plant) in enumerate(plan, 1):
             plant(graph, rng)
             say(f"before the clock starts: {name}, {i} of {len(plan)}")
@@ -178,3 +208,13 @@ def _hold_drift(report: Report, watch: Watch, *, at_least_s: float, warm_up_s: f
             report.hold(Bar(name=f"{drift.name} {drift.pid}: {what}", value=value, limit=limit))
     n = watch.n_temporary_files
     report.hold(Bar(name="temporary files", value=n["after"] - n["before"], limit=0))
+
+
+def _plot(report: Report, watch: Watch, *, at_least_s: float) -> None:
+    """Draw the memory of the processes that were there for so long, over time."""
+    with report.plot() as (ax,):
+        for (name, pid), life in lives(watch.samples, at_least_s=at_least_s).items():
+            minutes = [at_s / 60 for at_s, _ in life]
+            ax.plot(minutes, [used.uss_bytes / 1e6 for _, used in life], label=f"{name} {pid}")
+        ax.set(xlabel="minutes", ylabel="USS, MB", ylim=(0, None))
+        ax.legend(fontsize="xx-small", ncols=2)

@@ -82,13 +82,14 @@ class Gate(Generic[Job, Outcome]):
         self._owner_of = owner_of
         self._bucket_of = bucket_of
         self._on_batch = on_batch
-        self._n_free = n_workers
+        self._n_free = n_workers  # below 0 where a batch was cut into more than there are
         self._max_batch_size = 1
         self._batch_wait_s = 0.0
         self._queues: OrderedDict[Hashable, deque[_Waiting[Job, Outcome]]] = OrderedDict()
         self._served: set[Hashable] = set()  # by the last batch; their turn has not ended yet
         self._changed = asyncio.Event()
-        self._begun = asyncio.Event()
+        self._begun = asyncio.Event()  # the batch handed over last; else it is on its way
+        self._begun.set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._stats = GateStats()
         self._n_running = 0
@@ -138,9 +139,14 @@ class Gate(Generic[Job, Outcome]):
     def running(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Hold a worker while the batch function runs these jobs.
 
+        The dispatcher took one for the batch that it handed over. Whatever else begins takes one
+        more: the rest of a batch that `@serve.batch` cut because its limit fell on the way.
+
         Raises:
             RuntimeError: the jobs are not of one bucket, so two batches were merged on the way.
         """
+        if self._begun.is_set():
+            self._n_free -= 1
         self._begun.set()
         self._n_running += len(jobs)
         try:
@@ -167,13 +173,14 @@ class Gate(Generic[Job, Outcome]):
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not self._begun.is_set():  # every job was given up before the batch began
                 begun.cancel()
+                self._begun.set()
                 self._free_worker()
 
     async def _next_batch(self) -> list[_Waiting[Job, Outcome]]:
         """Wait until a worker is free and a batch is ripe; take the batch out of the queues."""
         while True:
             self._changed.clear()
-            if self._n_free and self._queues:
+            if self._n_free > 0 and self._queues:
                 self._end_turn()
                 batch = next_batch(
                     self._queues, lambda w: w.bucket, self._max_batch_size, self._is_ripe
@@ -194,7 +201,7 @@ class Gate(Generic[Job, Outcome]):
 
     def _until_ripe_s(self) -> float | None:
         """Return how long to sleep if nothing changes; None: until something does."""
-        if not (self._n_free and self._queues):
+        if not (self._n_free > 0 and self._queues):
             return None
         oldest_s = min(queue[0].arrived_s for queue in self._queues.values())
         return max(0.0, oldest_s + self._batch_wait_s - asyncio.get_running_loop().time())

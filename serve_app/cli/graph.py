@@ -32,15 +32,14 @@ cli(["run", sys.argv[1]])
 # it, and the start of the graph would fail.
 # What keeps memory flat: glibc gives each of a process's dozens of threads an arena of its own, and
 # what was freed in one is not used by the others; it keeps ever larger blocks for later, where no
-# size (bytes) is set from which they go back to the system; and Ray keeps the history of its last
-# 100,000 calls, of which there are some for every chunk, and the names of up to a million calls
-# whose history it dropped. Its raylet and gcs_server use jemalloc, whose caches in each of their
-# threads grow with every replica that dies: without caches they are a fifth smaller, and stay so.
+# size (bytes) is set from which they go back to the system; and Ray's gcs_server keeps the history
+# of its last 100,000 calls, of which there are some for every chunk, where processes report them.
+# It and the raylet use jemalloc, whose caches in each of their threads grow with every replica that
+# dies: without caches they are a fifth smaller, and stay so.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    "RAY_task_events_max_num_task_in_gcs": "1000",
-    "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "1000",
+    "RAY_task_events_report_interval_ms": "0",  # no reports
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "RAY_JEMALLOC_CONF": "narenas:1,tcache:false",

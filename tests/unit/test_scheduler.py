@@ -14,6 +14,8 @@ Run = Callable[[list[ChunkJob]], Awaitable[list[pipeline.Outcome]]]
 class SerialBatcher:
     """Does what `@serve.batch(wait=0)` does: all jobs of one loop turn become one batch."""
 
+    largest: int | None = None  # cuts what is larger, as a limit does that fell meanwhile
+
     def __init__(self, run: Run) -> None:
         self._run = run
         self._items: list[tuple[ChunkJob, asyncio.Future[pipeline.Outcome]]] = []
@@ -27,7 +29,9 @@ class SerialBatcher:
 
     def _start(self) -> None:
         items, self._items = self._items, []
-        self._task = asyncio.create_task(self._finish(items))
+        size = self.largest or len(items)
+        parts = [items[i : i + size] for i in range(0, len(items), size)]
+        self._tasks = [asyncio.create_task(self._finish(part)) for part in parts]
 
     async def _finish(
         self, items: list[tuple[ChunkJob, "asyncio.Future[pipeline.Outcome]"]]
@@ -197,6 +201,22 @@ async def test_a_merged_batch_is_refused_rather_than_decoded() -> None:
         gate.running([job(1), job(2, options=DecodeOptions(prompt="p"))]),
     ):
         pass
+
+
+async def test_a_batch_that_is_cut_on_the_way_takes_a_worker_for_each_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = EchoEngine(batch_s=0.1)
+    gate = make_gate(engine)
+    monkeypatch.setattr(SerialBatcher, "largest", 2)
+    await answers(gate, [job(i) for i in range(8)])
+    monkeypatch.setattr(SerialBatcher, "largest", None)
+    late = []
+    for i in (10, 11, 12):
+        late.append(asyncio.create_task(answers(gate, [job(i)])))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*late)
+    assert engine.batches[4:] == [[10], [11, 12]]
 
 
 async def test_counters_return_to_zero() -> None:

@@ -31,7 +31,7 @@ LAST_START_S = 6.0  # of an utterance that is written where there are timestamps
 
 P_NO_SPEECH, P_PROMPT, P_TIMESTAMPS, P_CUT = 0.05, 0.25, 0.55, 0.6
 P_PROMPT_TIMES, MAX_PROMPT = 0.6, 8  # whether a prompt has timestamps; its utterances
-P_SHIFTED = 0.6
+P_SHIFTED = 0.4
 P_DIGITS = 0.12  # of the utterances, beyond those drawn anyway: no word of one helps with the next
 P_SAME_SPEED, SPEED = 0.5, (0.88, 1.15)
 P_SOFTER, SOFTER_DB = 0.2, 10.0
