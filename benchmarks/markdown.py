@@ -117,7 +117,10 @@ def _hardware(row: Row, files: Latest) -> str:
     if row.source not in files:
         return ""
     machine = files[row.source].content["machine"]
-    return str(machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores")
+    if machine.get("gpu"):
+        return str(machine["gpu"])
+    parts = (machine["cpu"], f"{machine['cores']} cores", machine.get("instructions"))
+    return ", ".join(part for part in parts if part)
 
 
 def _links(rows: Iterable[Row], files: Latest) -> list[str]:

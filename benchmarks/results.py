@@ -31,6 +31,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("ray", "ctranslate2", "faster-whisper", "av", "numpy", "onnxruntime")
 EXTRAS = ("torch", "transformers", "openai-whisper")  # that some benchmarks need
 
+# By the flag in /proc/cpuinfo, the widest first: machines of one name differ in them.
+INSTRUCTIONS = {
+    "amx_int8": "AMX",
+    "avx512_vnni": "AVX-512 with VNNI",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX2 with VNNI",
+    "avx2": "AVX2",
+}
+
 Figures = Mapping[str, Any]
 
 
@@ -216,6 +225,7 @@ def machine_slug() -> str:
 def _machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
+        "instructions": _instructions(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": os.getloadavg()[0],
@@ -224,12 +234,22 @@ def _machine() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
+    return _of_cpu("model name") or platform.machine()
+
+
+def _instructions() -> str | None:
+    """Return the widest instructions of a CPU that its int8 products may use; None: not known."""
+    flags = _of_cpu("flags").split()
+    return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), None)
+
+
+def _of_cpu(key: str) -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return platform.machine()
-    found = re.search(r"model name\s*:\s*(.+)", text)
-    return found[1].strip() if found else platform.machine()
+        return ""
+    found = re.search(rf"^{key}\s*:\s*(.+)", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def _versions() -> dict[str, str]:

@@ -77,6 +77,12 @@ def test_a_gpu_is_named_instead_of_the_cpu() -> None:
     assert "| H200 |" in figures_table([ROW], {"speed": measured(gpu="H200")})
 
 
+def test_machines_of_one_name_are_told_apart_by_their_instructions() -> None:
+    assert "| Some CPU, 2 cores, AVX2 |" in figures_table(
+        [ROW], {"speed": measured(instructions="AVX2")}
+    )
+
+
 def test_a_row_that_the_file_lacks_is_an_error_that_names_it() -> None:
     row = Row(what="Speed", source="speed", where={"side": "nobody's"}, figure="")
     with pytest.raises(LookupError, match=r"row 'Speed': .* has no row with"):
