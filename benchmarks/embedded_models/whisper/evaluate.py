@@ -177,12 +177,13 @@ class Evaluation:
                 ends.append(abs(segments[-1].end - one.end_s))
         self._add_times("segment start", starts)
         self._add_times("segment end", ends)
-        timed = [one for one in self._clean if one.words_s is not None]
+        timed = [(one, one.words_s) for one in self._clean if one.words_s is not None]
+        decoded = self._decode([one for one, _ in timed], with_words=True)
         word_starts, word_ends = [], []
-        for one, made in zip(timed, self._decode(timed, with_words=True), strict=True):
+        for (one, words_s), made in zip(timed, decoded, strict=True):
             if made.text.strip() == one.text:
                 words = [word for segment in made.segments for word in segment.words or ()]
-                for word, (start_s, end_s) in zip(words, one.words_s or (), strict=True):
+                for word, (start_s, end_s) in zip(words, words_s, strict=True):
                     word_starts.append(abs(word.start_s - start_s))
                     word_ends.append(abs(word.end_s - end_s))
         self._add_times("word start", word_starts)
