@@ -88,7 +88,7 @@ class Gate(Generic[Job, Outcome]):
         self._queues: OrderedDict[Hashable, deque[_Waiting[Job, Outcome]]] = OrderedDict()
         self._served: set[Hashable] = set()  # by the last batch; their turn has not ended yet
         self._changed = asyncio.Event()
-        self._begun = asyncio.Event()  # the batch handed over last; else it is on its way
+        self._begun = asyncio.Event()  # clear while a batch is on its way to a worker
         self._begun.set()
         self._dispatcher: asyncio.Task[None] | None = None
         self._stats = GateStats()
