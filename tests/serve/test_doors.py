@@ -21,7 +21,7 @@ from serve_app.cli import main
 from serve_app.domain import SAMPLE_RATE, Task, TranscriptionRequest
 from serve_app.stages.render import render
 from tests.clips import DATA, Pcm, clip, encode, join, silence, speech
-from tests.serve.conftest import TIMEOUT_S, Graph
+from tests.serve.conftest import N_THREADS, TIMEOUT_S, Graph
 
 Pair = tuple[str, str]
 LIGHT = (DATA / "light.flac").read_bytes()
@@ -100,7 +100,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def whisper() -> Iterator[local.Whisper]:
-    with local.load("embedded") as loaded:
+    with local.load("embedded", n_threads=N_THREADS) as loaded:
         yield loaded
 
 
@@ -158,7 +158,7 @@ def test_every_door_answers_alike(
     answers = {
         "handle": _handle(case, graph),
         "facade": _facade(case, whisper),
-        "command": _command(case, tmp_path, "-m", "embedded"),
+        "command": _command(case, tmp_path, "-m", "embedded", "--threads", str(N_THREADS)),
     }
     assert answers == dict.fromkeys(answers, expected)
 
