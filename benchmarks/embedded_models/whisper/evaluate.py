@@ -26,7 +26,7 @@ from serve_app.settings import EMBEDDED
 from serve_app.stages.whisper.segments import TIME_PRECISION_S
 
 RESULTS = ROOT / "benchmarks" / "results"
-N_HELD_OUT, N_DIGITS, N_SILENT, N_FILES, N_FESTIVAL = 150, 100, 100, 6, 50
+N_HELD_OUT, N_DIGITS, N_SILENT, N_FILES, N_FESTIVAL = 150, 100, 100, 18, 50
 N_FITTED = 600  # one word more or less among 150 is 0.15 points
 BY_VOICE = 10  # utterances of a voice, at least, for an error rate of its own
 # Of the figure of each name, from 0 to 1, or in seconds; what this project wants of the model.
