@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ServeDeploySchema
+from threadpoolctl import threadpool_limits
 
 from serve_app.app import app
 from serve_app.cli.graph import RAY_ENVIRONMENT
@@ -21,9 +22,6 @@ from tests.clips import Pcm, encode
 from tests.servers import free_port
 
 TIMEOUT_S = 120
-# Of the model, as many as Ray gives a replica where nothing is said. On a CPU without VNNI int8
-# products are rounded by how many threads share them, and scores differ in the fourth digit.
-N_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,13 @@ def deploy(application: dict[str, Any]) -> None:
     """Deploy from a config, as `serve deploy` does: `serve.run` would restart the replicas."""
     schema = ServeDeploySchema.model_validate({"applications": [application]})
     _get_global_client().deploy_apps(schema, _blocking=True)
+
+
+@pytest.fixture
+def one_blas_thread() -> Iterator[None]:
+    """What Ray gives a replica with one core: numpy rounds features by how many share the work."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="session")

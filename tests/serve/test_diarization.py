@@ -29,7 +29,7 @@ from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.stages.render import render
 from tests.clips import encode, join, speech
 from tests.conversations import error_rate, recording, reference
-from tests.serve.conftest import N_THREADS, TIMEOUT_S, Graph
+from tests.serve.conftest import TIMEOUT_S, Graph
 
 # Importing torch and pyannote.audio takes a minute where the disk is cold or the machine busy.
 pytestmark = pytest.mark.timeout(400)
@@ -109,6 +109,7 @@ def test_words_are_given_to_who_speaks_them(diarized: Graph) -> None:
     assert sum(right) / len(right) > 0.85
 
 
+@pytest.mark.usefixtures("one_blas_thread")
 def test_every_door_tells_the_same_speakers(diarized: Graph, tmp_path: Path) -> None:
     # Understood without a fallback, which samples: its text would differ from door to door.
     file = tmp_path / "two.flac"
@@ -119,7 +120,7 @@ def test_every_door_tells_the_same_speakers(diarized: Graph, tmp_path: Path) -> 
     request = read_fields(group_fields(tuple(fields.items())), Task.TRANSCRIBE).request
     made = diarized.handle.transcribe.remote(str(file), request).result(timeout_s=TIMEOUT_S)
     words = ["transcribe", str(file), "--diarization-model", "embedded", "-m", "embedded"]
-    words += ["--threads", str(N_THREADS), "--word-timestamps", "-f", "verbose_json"]
+    words += ["--word-timestamps", "-f", "verbose_json"]
     answer = CliRunner().invoke(main, words)
     assert {word["speaker"] for word in over_http["words"]} <= {"A", "B"}
     assert json.loads(render(made, request).content) == over_http

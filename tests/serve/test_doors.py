@@ -21,7 +21,7 @@ from serve_app.cli import main
 from serve_app.domain import SAMPLE_RATE, Task, TranscriptionRequest
 from serve_app.stages.render import render
 from tests.clips import DATA, Pcm, clip, encode, join, silence, speech
-from tests.serve.conftest import N_THREADS, TIMEOUT_S, Graph
+from tests.serve.conftest import TIMEOUT_S, Graph
 
 Pair = tuple[str, str]
 LIGHT = (DATA / "light.flac").read_bytes()
@@ -100,7 +100,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def whisper() -> Iterator[local.Whisper]:
-    with local.load("embedded", n_threads=N_THREADS) as loaded:
+    with local.load("embedded") as loaded:
         yield loaded
 
 
@@ -147,6 +147,7 @@ def _command(case: Case, folder: Path, *options: str) -> str:
     return made.read_text()
 
 
+@pytest.mark.usefixtures("one_blas_thread")
 @pytest.mark.parametrize("name", CASES)
 def test_every_door_answers_alike(
     name: str, graph: Graph, whisper: local.Whisper, tmp_path: Path
@@ -158,7 +159,7 @@ def test_every_door_answers_alike(
     answers = {
         "handle": _handle(case, graph),
         "facade": _facade(case, whisper),
-        "command": _command(case, tmp_path, "-m", "embedded", "--threads", str(N_THREADS)),
+        "command": _command(case, tmp_path, "-m", "embedded"),
     }
     assert answers == dict.fromkeys(answers, expected)
 
