@@ -33,7 +33,7 @@ from tests.clips import digits, encode, silence
 
 SHARE = 0.7  # of the peak
 FAULT_EVERY_S = 60.0
-# As Prometheus does. Ray forgets the gauges of replicas that are gone when its page is read.
+# As Prometheus does: Ray's exporter keeps more of every replica that ends where its page is read.
 SCRAPE_EVERY_S = 15.0
 BAD_EVERY = 100  # one of so many requests is no audio
 N_LEAVING = 20  # clients that leave early, one after the other

@@ -67,7 +67,8 @@ class Evaluation:
             str(self._directory), device="cpu", compute_type="int8", cpu_threads=1
         )
         self._batched: Any = BatchedInferencePipeline(self._whisper)
-        self._spoken = held_out.utterances("held-out", size.of(N_HELD_OUT))
+        self._many = held_out.utterances("held-out", size.of(N_FITTED))
+        self._spoken = self._many[: size.of(N_HELD_OUT)]
         self._clean = [held_out.clip(one, np.random.default_rng(0)) for one in self._spoken]
 
     def run(self) -> None:
@@ -219,8 +220,7 @@ class Evaluation:
         """What `encoder_window: fit` loses against the full window, in points of error rate."""
         import jiwer
 
-        spoken = held_out.utterances("held-out", self._size.of(N_FITTED))
-        clips = [held_out.clip(one, np.random.default_rng(0)) for one in spoken]
+        clips = [held_out.clip(one, np.random.default_rng(0)) for one in self._many]
         said = [one.text for one in clips]
         rates = {}
         for window in ("full", "fit"):

@@ -1,6 +1,7 @@
 """What the model is tested on: voices that were kept out of training, noise, several in a file.
 
-All of it is made anew from fixed seeds, so that any two models hear the same.
+All of it is made from fixed seeds, once in a process, so that the models of a run hear the same: an
+engine that speaks a sentence again does not give the same samples.
 """
 
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 
@@ -45,6 +46,7 @@ class Clip:
     words_s: NDArray[np.float32] | None = None  # (n_words, 2), in the clip; None: not known
 
 
+@cache
 def utterances(name: str, n: int) -> list[Utterance]:
     """Return the first utterances of a set: held-out, wide, seen or digits."""
     seeds = {"held-out": 9001, "wide": 9002, "seen": 9003, "digits": 9004}
@@ -116,6 +118,7 @@ def _sound(kind: str, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return clicks
 
 
+@cache
 def festival(n: int) -> list[Utterance]:
     """Return utterances of Festival's voices; none where it or they are not installed."""
     if not shutil.which("festival"):
