@@ -3,11 +3,9 @@
 Synthetic conversations of two and three voices, the embedded pipeline and the demo model, on CPU.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 
 from benchmarks.conversations import Conversation, encode, make_conversations
 from benchmarks.graph import Graph, running_graph
+from benchmarks.periodic import every
 from benchmarks.results import (
     Bar,
     Report,
@@ -257,7 +256,7 @@ def _measure_neighbours(
     sides: dict[str, list[float]] = {"alone": [], "beside": []}
     for _ in range(n_rounds):
         sides["alone"] += _time_clips(graph, clips)
-        with _busy_diarizer(graph, recording.wav):
+        with every(0.0, lambda: graph.post(recording.wav, {}, path=TURNS_PATH)):
             sides["beside"] += _time_clips(graph, clips)
     for side, latencies in sides.items():
         report.add(figure="plain requests", side=side, **percentiles(latencies))
@@ -271,20 +270,3 @@ def _time_clips(graph: Graph, clips: Sequence[bytes]) -> list[float]:
         latencies.append(_time(graph, clip, {}))
         time.sleep(max(0.0, began_s + EVERY_S - time.monotonic()))
     return latencies
-
-
-@contextmanager
-def _busy_diarizer(graph: Graph, wav: bytes) -> Iterator[None]:
-    over = threading.Event()
-
-    def keep_busy() -> None:
-        while not over.is_set():
-            graph.post(wav, {}, path=TURNS_PATH)
-
-    client = threading.Thread(target=keep_busy)
-    client.start()
-    try:
-        yield
-    finally:
-        over.set()
-        client.join()

@@ -2,16 +2,16 @@
 
 import os
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmarks import processes
+from benchmarks.periodic import every
 from benchmarks.processes import Usage
 
 SAMPLE_EVERY_S = 5.0
@@ -89,33 +89,31 @@ def _medians(used: Sequence[Usage]) -> tuple[float, float, float]:
     return float(uss_bytes), float(n_files), float(n_threads)
 
 
+@dataclass(kw_only=True)
 class Watch:
-    """Looks at all processes that this one started, from a thread, while its block runs."""
+    """What was seen while a block ran."""
 
-    def __init__(self) -> None:
-        self.samples: list[Sample] = []
-        self.n_temporary_files = {"before": _n_temporary_files(), "after": 0}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._began_s = time.monotonic()
+    samples: list[Sample] = field(default_factory=list)
+    n_temporary_files: dict[str, int] = field(default_factory=dict)  # before, after
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.n_temporary_files["after"] = _n_temporary_files()
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """Look at all processes that this one started, from a thread, while the block runs."""
+    watch = Watch(n_temporary_files={"before": _n_temporary_files()})
+    began_s = time.monotonic()
 
-    def _look(self) -> None:
-        while not self._stop.wait(SAMPLE_EVERY_S):
-            used = {
-                (name, pid): usage
-                for pid, name in processes.started().items()
-                if (usage := processes.usage(pid))
-            }
-            self.samples.append(Sample(at_s=time.monotonic() - self._began_s, used=used))
+    def look() -> None:
+        used = {
+            (name, pid): usage
+            for pid, name in processes.started().items()
+            if (usage := processes.usage(pid))
+        }
+        watch.samples.append(Sample(at_s=time.monotonic() - began_s, used=used))
+
+    with every(SAMPLE_EVERY_S, look):
+        yield watch
+    watch.n_temporary_files["after"] = _n_temporary_files()
 
 
 def _n_temporary_files() -> int:

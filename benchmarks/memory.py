@@ -1,7 +1,6 @@
 """Peak memory of every process of the graph while a ten-hour file runs, against a minute's."""
 
 import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ import click
 from benchmarks import processes
 from benchmarks.graph import Graph, running_graph
 from benchmarks.local import Workpiece, embedded_workpiece
+from benchmarks.periodic import every
 from benchmarks.results import Bar, Report, say, seconds
 from benchmarks.workload import speech_opus
 
 SAMPLE_EVERY_S = 0.5
+TELL_EVERY_S = 30.0
 ALLOWED_BYTES = 300e6  # beyond what a minute needs
 RECEIVERS = ("ProxyActor", "Ingress")  # the upload passes through these
 STORE = "raylet"  # the upload lies in its object store, once
@@ -101,23 +102,16 @@ def _hold(report: Report, minute: Peaks, peaks: Peaks, *, upload: int) -> None:
 def _sampled() -> Iterator[Peaks]:
     """Watch the memory of all processes that this one started."""
     peaks = Peaks()
-    stop = threading.Event()
     began_s = time.monotonic()
 
-    def watch() -> None:
-        while not stop.wait(SAMPLE_EVERY_S):
-            now = _uss_by_name()
-            peaks.trace.append((time.monotonic() - began_s, now))
-            for name, uss in now.items():
-                peaks.uss[name] = max(peaks.uss[name], uss)
+    def look() -> None:
+        now = _uss_by_name()
+        peaks.trace.append((time.monotonic() - began_s, now))
+        for name, uss in now.items():
+            peaks.uss[name] = max(peaks.uss[name], uss)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with every(SAMPLE_EVERY_S, look):
         yield peaks
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _uss_by_name() -> dict[str, int]:
@@ -132,24 +126,17 @@ def _uss_by_name() -> dict[str, int]:
 @contextmanager
 def _progress(graph: Graph, *, n_expected: float) -> Iterator[None]:
     """Print every while how far the graph is, and the time left."""
-    stop = threading.Event()
     began_s = time.monotonic()
     before = graph.n_chunks_sent()
 
-    def watch() -> None:
-        while not stop.wait(30):
-            share = min(0.999, (graph.n_chunks_sent() - before) / n_expected)
-            elapsed_s = time.monotonic() - began_s
-            left_s = elapsed_s * (1 - share) / share if share else float("nan")
-            say(f"{share:.0%} after {elapsed_s:.0f} s, {left_s:.0f} s left")
+    def tell() -> None:
+        share = min(0.999, (graph.n_chunks_sent() - before) / n_expected)
+        elapsed_s = time.monotonic() - began_s
+        left_s = elapsed_s * (1 - share) / share if share else float("nan")
+        say(f"{share:.0%} after {elapsed_s:.0f} s, {left_s:.0f} s left")
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with every(TELL_EVERY_S, tell):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _plot(report: Report, peaks: Peaks) -> None:

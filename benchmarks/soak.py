@@ -1,10 +1,9 @@
 """Half an hour at 70 % of what the graph can do, with a fault every minute and some bad input."""
 
 import itertools
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -21,12 +20,13 @@ from benchmarks.chaos import (
     replicated,
     utterances_of,
 )
-from benchmarks.drift import Watch, drifts, lives
+from benchmarks.drift import Watch, drifts, lives, watched
 from benchmarks.faults import Replicas
 from benchmarks.graph import Graph, deploy, running_graph
 from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.overload import find_peak
+from benchmarks.periodic import every
 from benchmarks.results import Bar, Report, say
 from benchmarks.utterances import Utterance
 from tests.clips import digits, encode, silence
@@ -72,12 +72,12 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
         long = utterances_of(graph, {}, silence_s=SILENCE_S, n=len(short) // LONG_EVERY)
         good = _mixed(short, long)
         peak = find_peak(report, graph, good, took_s=10.0 if quick else 30.0)
-        with _scraped(graph):
+        with every(SCRAPE_EVERY_S, lambda: _scrape(graph)):
             if not quick:
                 _plant_before(graph, good, SHARE * peak)
             load = Load(graph.url, _with_bad_input(good), STOCK)  # its clock begins here
             say(f"{SHARE * peak:.1f} requests/s for {soak_s / 60:.0f} minutes")
-            with Watch() as watch, load.open_loop(SHARE * peak):
+            with watched() as watch, load.open_loop(SHARE * peak):
                 _plant_in_turn(report, graph, load, soak_s=soak_s, every_s=every_s)
     figures: dict[str, Any] = load.figures()
     report.add(phase="soak", offered_per_s=SHARE * peak, **figures)
@@ -90,25 +90,10 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     _plot(report, watch, at_least_s=at_least_s)
 
 
-@contextmanager
-def _scraped(graph: Graph) -> Iterator[None]:
-    """Read the page of metrics every while, in a thread, while the block runs."""
-    stop = threading.Event()
-
-    def scrape() -> None:
-        while not stop.wait(SCRAPE_EVERY_S):
-            try:
-                requests.get(f"{graph.url}/metrics", timeout=SCRAPE_EVERY_S)
-            except requests.RequestException:
-                continue  # a gap, as Prometheus would have one: an Ingress was killed
-
-    thread = threading.Thread(target=scrape, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def _scrape(graph: Graph) -> None:
+    # A gap where it fails, as Prometheus would have one: an Ingress was killed.
+    with suppress(requests.RequestException):
+        requests.get(f"{graph.url}/metrics", timeout=SCRAPE_EVERY_S)
 
 
 def _args() -> Mapping[str, Any]:
