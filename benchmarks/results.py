@@ -4,6 +4,7 @@ A `Report` is written after each point, so that a run that is cut short keeps wh
 `complete` in the file says whether it came to its end.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -82,7 +83,7 @@ class Report:
         self._head: dict[str, Any] = {
             "what": what,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": command or " ".join(["python -m benchmarks", *sys.argv[1:]]),
+            "command": command or _command(sys.argv[1:]),
             "commit": current_commit(),
             "machine": _machine(),
             "versions": {"python": platform.python_version(), **_versions()},
@@ -213,6 +214,16 @@ def seconds(work: Callable[[], object]) -> float:
     began_s = time.perf_counter()
     work()
     return time.perf_counter() - began_s
+
+
+def _command(words: Sequence[str]) -> str:
+    """Return the command line, less where it writes to: that is the place of one run."""
+    kept = [
+        word
+        for before, word in itertools.pairwise(["", *words])
+        if "--out" not in (before, word) and not word.startswith("--out=")
+    ]
+    return " ".join(["python -m benchmarks", *kept])
 
 
 def machine_slug() -> str:

@@ -1,19 +1,22 @@
 """Profiles in (`configs/`), a RayService for each out (`k8s/<profile>.yaml`).
 
-`python -m k8s.render` writes them. A manifest's `serveConfigV2` is the profile with three
-differences: it listens on the cluster's network, its deployments name the worker group that they
-belong in, and its API asks for keys.
+`python -m k8s.render` writes them; `python -m k8s.render mine.yaml` prints that of a profile of
+your own. A manifest's `serveConfigV2` is the profile with three differences: it listens on the
+cluster's network, its deployments name the worker group that they belong in, and its API asks for
+keys.
 """
 
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-HERE = Path(__file__).parent
-CONFIGS = HERE.parent / "configs"
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+CONFIGS = ROOT / "configs"
 PROFILES = ("turbo", "distil", "large-v3", "all")
 
 TIER = "serve-app/tier"  # the label by which a deployment finds its worker group
@@ -26,6 +29,7 @@ TIERS = {
 }
 DECODE_CORES_PER_GPU = 12
 DECODE_CORES_PER_POD = 12
+GPU = "nvidia.com/gpu"
 KEYS_FILE = "/etc/serve-app/api-keys"  # the secret `whisper-api-keys`
 
 Document = dict[str, Any]
@@ -55,26 +59,38 @@ def serve_config(profile: Document) -> Document:
 
 
 def _placed(deployment: Document) -> Document:
-    options = {**deployment["ray_actor_options"], "label_selector": {TIER: tier_of(deployment)}}
+    options = {**_options(deployment), "label_selector": {TIER: tier_of(deployment)}}
     return {**deployment, "ray_actor_options": options}
 
 
-def pods(deployments: Iterable[Document], tier: str, bound: str) -> int:
-    """Return how many pods of a GPU group its deployments fill, each pod with one GPU.
+def _options(deployment: Document) -> Document:
+    return deployment.get("ray_actor_options") or {}
+
+
+def _gpus(deployment: Document) -> float:
+    return float(_options(deployment).get("num_gpus") or 0)
+
+
+def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
+    """Return how many pods a group's deployments fill, each pod with one GPU.
 
     Args:
-        deployments: of all groups.
-        tier: the group.
+        deployments: of the group.
+        n_cores: of a pod, for those that take no GPU.
         bound: `min_replicas` or `max_replicas`.
+
+    Raises:
+        ValueError: no pod is large enough for a replica.
     """
     total = 0
     for deployment in deployments:
-        if tier_of(deployment) == tier:
-            scaling = deployment.get("autoscaling_config") or {}
-            n_replicas = scaling.get(bound, deployment.get("num_replicas", 1))
-            # A replica's share lies on one card: two of 0.55 need two.
-            n_on_card = math.floor(1 / deployment["ray_actor_options"]["num_gpus"])
-            total += math.ceil(n_replicas / n_on_card)
+        scaling = deployment.get("autoscaling_config") or {}
+        n_replicas: int = scaling.get(bound, deployment.get("num_replicas", 1))
+        # A replica's share lies on one card: two of 0.55 need two.
+        share = _gpus(deployment) or float(_options(deployment).get("num_cpus", 1)) / n_cores
+        if share > 1:
+            raise ValueError(f"{deployment['name']}: a pod has one GPU and {n_cores} cores")
+        total += math.ceil(n_replicas / math.floor(1 / share))
     return total
 
 
@@ -87,13 +103,24 @@ def rayservice(profile: Document, template: Document) -> Document:
     used = {tier_of(d) for d in deployments}
     groups = {g["groupName"]: g for g in cluster["workerGroupSpecs"] if g["groupName"] in used}
     for tier in groups.keys() - {"decode"}:
-        groups[tier]["minReplicas"] = pods(deployments, tier, "min_replicas")
-        groups[tier]["maxReplicas"] = pods(deployments, tier, "max_replicas")
+        group, mine = groups[tier], [d for d in deployments if tier_of(d) == tier]
+        n_cores = int(group["rayStartParams"]["num-cpus"])
+        group["minReplicas"] = pods(mine, n_cores, "min_replicas")
+        group["maxReplicas"] = pods(mine, n_cores, "max_replicas")
+        if not any(map(_gpus, mine)):
+            _take_gpu_from(group)
     cores = DECODE_CORES_PER_GPU * groups["whisper"]["maxReplicas"]
     decode = groups["decode"]
     decode["maxReplicas"] = max(decode["minReplicas"], math.ceil(cores / DECODE_CORES_PER_POD))
     cluster["workerGroupSpecs"] = list(groups.values())
     return template
+
+
+def _take_gpu_from(group: Document) -> None:
+    """Let a group's pods run on machines without a GPU."""
+    for container in group["template"]["spec"]["containers"]:
+        for bounds in container["resources"].values():
+            del bounds[GPU]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -113,22 +140,26 @@ def _dump(document: Document) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100)
 
 
-def render(name: str) -> str:
-    """Return the text of a profile's manifest."""
-    profile = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+def render(path: Path) -> str:
+    """Return the text of the manifest of a profile's file."""
+    profile = yaml.safe_load(path.read_text())
     template = yaml.safe_load((HERE / "rayservice.yaml").read_text())
+    source = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
     head = (
-        f"# Made by `python -m k8s.render` from k8s/rayservice.yaml and configs/{name}.yaml, where "
-        "the reasons\n# stand. Change those.\n"
+        f"# Made by `python -m k8s.render` from k8s/rayservice.yaml and {source}, where the "
+        "reasons\n# stand. Change those.\n"
     )
     return head + _dump(rayservice(profile, template))
 
 
-def main() -> None:
-    """Write every manifest."""
-    for name in PROFILES:
-        (HERE / f"{name}.yaml").write_text(render(name))
+def main(paths: Sequence[str]) -> None:
+    """Print the manifests of these profiles' files; of none, write every shipped one."""
+    for path in paths:
+        sys.stdout.write(render(Path(path)))
+    if not paths:
+        for name in PROFILES:
+            (HERE / f"{name}.yaml").write_text(render(CONFIGS / f"{name}.yaml"))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -13,16 +13,17 @@ it had is done again; a run that was broken off goes on where its output ends.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.data import ActorPoolStrategy, Dataset
 
-from serve_app import local, pipeline, profiles, to_dict
+from serve_app import local, models, pipeline, profiles, to_dict
 from serve_app.domain import Transcript, TranscriptionRequest
 from serve_app.errors import TranscriptionError
-from serve_app.settings import AppSettings
+from serve_app.settings import AppSettings, TranscriberUserConfig
 
 Row = Mapping[str, Any]
 COLUMNS = ("path", "text", "language", "duration_s", "verbose_json", "error", "message")
@@ -45,27 +46,31 @@ def transcribe_dataset(
     Args:
         files: with the columns `path` and `bytes`, as `ray.data.read_binary_files` makes them with
             `include_paths=True`.
-        profile: its first model is loaded into each worker. None: the app `whisper` that runs on
-            this cluster is called.
+        profile: of which each worker loads the model that the request names, or the first. None:
+            the app `whisper` that runs on this cluster is called.
         request: what every file is asked for.
         n_workers: that transcribe side by side.
         done: the output of an earlier run, in JSONL; files that are in it are left out.
 
     Returns:
         Rows of `COLUMNS`; where `error` holds a code, there is a `message` and no text.
+
+    Raises:
+        ProfileError: there is no such profile.
+        ModelNotFoundError: the profile declares no model that the request names.
     """
     if done is not None:
         known = _paths_in(Path(done))
         files = files.filter(lambda row: row["path"] not in known)
-    settings = _read_settings(profile) if profile else None
-    on_gpu = settings is not None and settings.models[0].device == "cuda"
+    source = read_source(profile, request.model) if profile else None
+    on_gpu = source is not None and source.settings.models[0].device == "cuda"
     return files.map_batches(
         _Transcriber,
-        fn_constructor_args=(settings, request),
+        fn_constructor_args=(source, request),
         batch_size=N_FILES,
         batch_format="numpy",
         compute=ActorPoolStrategy(size=n_workers),
-        num_cpus=1 if settings else 0.1,
+        num_cpus=1 if source else 0.1,
         num_gpus=1 if on_gpu else None,
     )
 
@@ -88,14 +93,14 @@ def append_jsonl(transcripts: Dataset, path: str | Path) -> int:
 class _Transcriber:
     """A worker: batches of files in, rows out."""
 
-    def __init__(self, settings: AppSettings | None, request: TranscriptionRequest) -> None:
+    def __init__(self, source: "Source | None", request: TranscriptionRequest) -> None:
         self._request = request
         self._transcribe: Callable[[bytes], Transcript]
-        if settings is None:
+        if source is None:
             handle = serve.get_app_handle("whisper")
             self._transcribe = lambda data: handle.transcribe.remote(data, request).result()
         else:
-            whisper = local.Whisper(settings)
+            whisper = local.Whisper(source.settings, revision=source.revision)
             self._transcribe = lambda data: whisper.transcribe(data, request)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -119,10 +124,27 @@ class _Transcriber:
         }
 
 
-def _read_settings(profile: str) -> AppSettings:
-    """Return a profile's settings. Raises ProfileError where there is no such profile."""
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a worker loads."""
+
+    settings: AppSettings  # with one model
+    revision: str | None  # of its weights
+
+
+def read_source(profile: str, model: str | None) -> Source:
+    """Return one model of a profile. Raises ProfileError, ModelNotFoundError."""
     [application] = profiles.read_profile(profile)["applications"]
-    return AppSettings.model_validate(application.get("args", {}))
+    settings = AppSettings.model_validate(application.get("args", {}))
+    declared = models.find_model(model, settings.models)
+    name = f"WhisperTranscriber-{declared.name}"
+    options: Mapping[str, Any] = next(
+        (d for d in application.get("deployments", ()) if d["name"] == name), {}
+    )
+    config = TranscriberUserConfig.model_validate(options.get("user_config") or {})
+    return Source(
+        settings=settings.model_copy(update={"models": (declared,)}), revision=config.revision
+    )
 
 
 def _paths_in(path: Path) -> frozenset[str]:

@@ -171,7 +171,9 @@ class SpeakerSearch:
             if self._is_fatal(error):
                 raise
             return replace(transcript, warnings=(*transcript.warnings, NO_SPEAKERS))
-        segments = turns.assign_speakers(transcript.segments, found.exclusive)
+        segments = await asyncio.to_thread(
+            turns.assign_speakers, transcript.segments, found.exclusive
+        )
         return replace(transcript, segments=segments, turns=found.turns)
 
     def _is_fatal(self, error: BaseException) -> bool:

@@ -72,7 +72,7 @@ def _batches(plan: Plan, shape: str, deadline: Deadline) -> Iterator[Row]:
     for batch in plan.batches:
         for times in (False, True):
             head = {"model": shape, "batch": batch, "timestamps": times}
-            if local.engine.largest_batch(batch) < batch:
+            if local.engine.largest_batch(batch, local.engine.free_bytes()) < batch:
                 yield {**head, "left_out": "more than the memory holds"}
             elif not deadline.has(expected_s(window_s * batch, plan.rounds)):
                 yield {**head, "left_out": "no time"}

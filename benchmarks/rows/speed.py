@@ -110,12 +110,15 @@ SPEED = (
     ),
     *(
         Row(
-            what=f"Requests/s of 16 clients with 10 s clips, {kind}, over other servers' here",
+            what=f"Requests/s of 16 clients with 10 s clips, {kind}, over other servers' here{how}",
             source="servers",
             figure=_beside_servers(kind),
             command="python -m benchmarks servers --peer NAME=URL",
         )
-        for kind in ("full windows", "fitted windows")
+        for kind, how in (
+            ("full windows, 5 beams", " (five beams too; 2x1: two workers of one thread)"),
+            ("fitted windows", " (which search with five beams; ours is greedy)"),
+        )
     ),
     Row(
         what="Speed of a long file over HTTP, over faster-whisper's batched pipeline in process",

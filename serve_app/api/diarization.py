@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from serve_app.api.endpoint import Answer, Endpoint, object_of
 from serve_app.api.forms import UPLOAD_ERRORS, read_upload
@@ -13,6 +13,7 @@ from serve_app.api.readers import (
     NUMBER,
     Field,
     Sent,
+    last_value,
     parse_json,
     read_table,
     refuse,
@@ -20,11 +21,13 @@ from serve_app.api.readers import (
     to_integer,
 )
 from serve_app.api.service import SERVICE_ERRORS, DiarizationService
-from serve_app.domain import Diarization, KnownSpeaker, SpeakerOptions
+from serve_app.domain import KnownSpeaker, SpeakerOptions
 from serve_app.domain.speakers import MAX_KNOWN, MAX_NAME, MAX_SPEAKERS
 from serve_app.errors import InvalidRequestError, TooLongToDiarizeError
+from serve_app.stages.render import render_rttm, render_turns
 
 _NAMES, _REFERENCES = "known_speaker_names", "known_speaker_references"
+_FORMATS = ("json", "rttm")
 _COUNTS = ("num_speakers", "min_speakers", "max_speakers")
 _ERRORS = (*UPLOAD_ERRORS, *SERVICE_ERRORS, TooLongToDiarizeError)
 
@@ -46,6 +49,12 @@ def _read_names(name: str, values: Sent) -> dict[str, Any]:
 
 def _read_references(name: str, values: Sent) -> dict[str, Any]:
     return {name: [_decode(name, url) for url in _parts(name, values)]}
+
+
+def _read_format(name: str, values: Sent) -> dict[str, Any]:
+    if (value := last_value(name, values)) not in _FORMATS:
+        raise refuse(name, f"one of {', '.join(_FORMATS)}", value)
+    return {name: value}
 
 
 def _decode(name: str, url: str) -> bytes:
@@ -84,6 +93,16 @@ SPEAKER_FIELDS: Mapping[str, Field] = {
 }
 
 
+_FIELDS: Mapping[str, Field] = {
+    **SPEAKER_FIELDS,
+    "response_format": Field(
+        read=_read_format,
+        description="The form of the answer.",
+        schema={"type": "string", "enum": list(_FORMATS)},
+    ),
+}
+
+
 def take_speakers(given: dict[str, Any]) -> SpeakerOptions:
     """Take what SPEAKER_FIELDS set out of a table's result.
 
@@ -104,7 +123,8 @@ _TURN = object_of(start=NUMBER, end=NUMBER, speaker={"type": "string"})
 _ANSWER = Answer(
     description="The turns by their start, in seconds; turns of different speakers may overlap.",
     content={
-        "application/json": object_of(duration=NUMBER, segments={"type": "array", "items": _TURN})
+        "application/json": object_of(duration=NUMBER, segments={"type": "array", "items": _TURN}),
+        "text/plain": {"type": "string"},
     },
 )
 
@@ -114,9 +134,11 @@ def endpoints(service: DiarizationService) -> list[Endpoint]:
 
     async def diarize(http: Request) -> Response:
         upload = await read_upload(http)
-        given, warnings = read_table(SPEAKER_FIELDS, upload.fields)
+        given, warnings = read_table(_FIELDS, upload.fields)
         found = await service.diarize(upload.audio, take_speakers(given))
-        return JSONResponse(_body(found, warnings))
+        is_rttm = given.get("response_format") == "rttm"
+        body = render_rttm(found) if is_rttm else render_turns(found, warnings)
+        return Response(body.content, media_type=body.media_type)
 
     return [
         Endpoint(
@@ -125,19 +147,8 @@ def endpoints(service: DiarizationService) -> list[Endpoint]:
             answer=diarize,
             summary="Tell who speaks when in a file.",
             description="Where the profile has a diarization deployment.",
-            fields=SPEAKER_FIELDS,
+            fields=_FIELDS,
             answers={200: _ANSWER},
             errors=_ERRORS,
         )
     ]
-
-
-def _body(found: Diarization, warnings: list[str]) -> dict[str, object]:
-    body: dict[str, object] = {
-        "duration": found.duration_s,
-        "segments": [
-            {"start": turn.start_s, "end": turn.end_s, "speaker": turn.speaker}
-            for turn in found.turns
-        ],
-    }
-    return {**body, "warnings": warnings} if warnings else body

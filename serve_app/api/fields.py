@@ -25,7 +25,7 @@ from serve_app.api.readers import (
     to_number,
     to_text,
 )
-from serve_app.domain import ResponseFormat, Task, TranscriptionRequest, VadOptions
+from serve_app.domain import ResponseFormat, Task, TranscriptionRequest, VadChanges
 from serve_app.errors import InvalidRequestError
 
 
@@ -46,19 +46,30 @@ def read_fields(fields: Fields, task: Task) -> Asked:
     """
     given, warnings = read_table(FIELDS, fields)
     stream = given.pop("stream", False)
+    idle = _without_effect(fields, given, stream=stream)
     request = TranscriptionRequest(task=task, speakers=take_speakers(given), **given)
-    warnings += _without_effect(fields, request)
+    if idle:  # nonsense in them is refused above; they are to cost nothing: neither times nor words
+        asked = {name: sent for name, sent in fields.items() if name not in {"stream", *idle}}
+        request = read_fields(asked, task).request
+        warnings += [f"no_effect: {name} changes nothing with {why}" for name, why in idle.items()]
     return Asked(request=request, stream=stream, warnings=tuple(warnings))
 
 
-def _without_effect(fields: Fields, request: TranscriptionRequest) -> list[str]:
-    """Return a warning for each field that says nothing about an answer of this format."""
-    asked = request.response_format
-    return [
-        f"no_effect: {name} changes nothing with response_format {asked}"
+def _without_effect(fields: Fields, given: Mapping[str, Any], *, stream: bool) -> dict[str, str]:
+    """Return the fields of which an answer of this form shows nothing, and what hides each."""
+    asked: ResponseFormat = given.get("response_format", ResponseFormat.JSON)
+    idle = {
+        name: f"response_format {asked}"
         for name, formats in _FORMATS.items()
         if name in fields and asked not in formats
-    ]
+    }
+    if stream:  # its events hold the text, and with diarized_json who said it
+        idle |= {name: "stream" for name in _FORMATS if name in fields}
+        if asked.has_times and asked is not ResponseFormat.DIARIZED_JSON:
+            idle["response_format"] = "stream"
+    if "max_line_count" in fields and not given.get("max_line_width"):
+        idle.setdefault("max_line_count", "no max_line_width")
+    return idle
 
 
 def _read_keywords(name: str, values: Sent) -> dict[str, Any]:
@@ -101,7 +112,11 @@ def _read_vad(names: Mapping[str, tuple[str, float]]) -> Read:
         if unknown := set(given) - set(names):
             raise refuse(name, f"an object of {', '.join(names)}", unknown.pop())
         ours = {names[key][0]: to_number(name, v) * names[key][1] for key, v in given.items()}
-        return {"vad": VadOptions(**ours)}
+        try:
+            return {"vad": VadChanges(**ours)}
+        except InvalidRequestError as error:
+            sent = next(key for key in given if names[key][0] == error.param)
+            raise InvalidRequestError(name, f"{sent}: {error}") from None
 
     return read
 

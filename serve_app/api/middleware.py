@@ -61,12 +61,16 @@ class Visits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = Visit(route=self._route(scope), status=GONE)  # until an answer begins
+        visit = Visit(route=self._route(scope), status=GONE)  # until an answer has ended
+        status = GONE
 
         async def send_noting_status(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                visit.status = message["status"]
+                status = message["status"]
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                visit.status = status
 
         with entered(visit):
             try:

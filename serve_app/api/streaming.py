@@ -60,7 +60,7 @@ async def _body(
                 continue
             made = upcoming.result()
             if isinstance(made, Transcript):
-                yield render_done(made.warn(warnings))
+                yield await asyncio.to_thread(render_done, made.warn(warnings))
                 return
             if made.text:
                 yield render_delta(made)

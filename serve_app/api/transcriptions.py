@@ -1,5 +1,6 @@
 """The two routes that write down what is said."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -73,7 +74,7 @@ def _answer(service: TranscriptionService, task: Task) -> Callable[[Request], Aw
             return await stream_events(events, asked.warnings)
         made = await service.transcribe(upload.audio, asked.request)
         made = made.warn(asked.warnings)
-        body = render(made, asked.request)
+        body = await asyncio.to_thread(render, made, asked.request)
         return Response(body.content, media_type=body.media_type)
 
     return answer

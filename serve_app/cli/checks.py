@@ -146,13 +146,18 @@ def check_disk() -> Iterator[Finding]:
     for name, folder in (("cache", constants.HF_HUB_CACHE), ("tmp", tempfile.gettempdir())):
         there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
         free_bytes = shutil.disk_usage(there).free
-        text = f"{name}: {free_bytes / 1e9:.1f} GB free in {folder}"
+        text = f"{name}: {free_bytes / 1e9:.1f} GB free in {_shown(Path(folder))}"
         if not os.access(there, os.W_OK):
             yield _fail("disk", f"{name}: {there} cannot be written", "Set HF_HOME or TMPDIR.")
         elif free_bytes < MIN_FREE_BYTES:
             yield _fail("disk", text, f"Make room, {MIN_FREE_BYTES / 1e9:g} GB, or set HF_HOME.")
         else:
             yield _ok("disk", text)
+
+
+def _shown(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def check_hub() -> Iterator[Finding]:
@@ -207,7 +212,11 @@ def check_decode() -> Iterator[Finding]:
     if made.text == expected:
         yield _ok("decode", text)
     else:
-        yield _fail("decode", f"{text}; heard {made.text!r}", "Try another --compute-type.")
+        yield _fail(
+            "decode",
+            f"{text}; heard {made.text!r}",
+            "Try `serve-app transcribe --compute-type float32`.",
+        )
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -30,7 +30,7 @@ from serve_app.speakers import SpeakerSearch
 
 logger = logging.getLogger("ray.serve")
 
-_ANSWER_S = 5.0  # a replica that is up answers within, however busy its machine
+_ANSWER_S = 5.0  # a replica that is up and has room answers within, however busy its machine
 _ASK_EVERY_S = 0.2  # whether there is a replica, after one was lost
 
 
@@ -101,6 +101,7 @@ class SpeakerFinder:
         patient = settings.retry.model_copy(update={"try_timeout_s": limits.file_timeout_s})
         self._retries = Retries(patient, on_retry)
         self._wake: asyncio.Future[Any] | None = None  # a call that waits for a first replica
+        self._n_asked = 0  # files that a replica has, or that wait for room in one
 
     def search(self, data: Any, request: TranscriptionRequest) -> SpeakerSearch:
         """Return the search for the turns that a request needs, in a file of the object store.
@@ -126,9 +127,13 @@ class SpeakerFinder:
 
         async def find(is_suspect: bool) -> Diarization:
             await self._wait_for_replica(diarizer)
-            found: Diarization = await ask(
-                diarizer, "diarize", data, options, is_suspect=is_suspect
-            )
+            self._n_asked += 1
+            try:
+                found: Diarization = await ask(
+                    diarizer, "diarize", data, options, is_suspect=is_suspect
+                )
+            finally:
+                self._n_asked -= 1
             return found
 
         try:
@@ -141,7 +146,8 @@ class SpeakerFinder:
     async def _wait_for_replica(self, diarizer: DeploymentHandle[Any]) -> None:
         """Wait a while for a first replica; it goes on starting where it takes longer.
 
-        One that dies over this question has not died of a file: the next one is waited for.
+        One that dies over this question has not died of a file: the next one is waited for. One
+        that is full does not answer it, and has files of ours: another one may wait for its room.
         """
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + max(_ANSWER_S, self._settings.cold_start_wait_s)
@@ -150,6 +156,8 @@ class SpeakerFinder:
                 self._wake = start_apart(call(diarizer.info))
             await asyncio.wait({self._wake}, timeout=left_s)
             if not self._wake.done():
+                if self._n_asked:
+                    return
                 break
             try:
                 self._wake.result()
@@ -157,7 +165,7 @@ class SpeakerFinder:
                 await asyncio.sleep(_ASK_EVERY_S)
             else:
                 return
-        raise ServiceUnavailableError("The diarization deployment is starting.")
+        raise ServiceUnavailableError("The diarization deployment is starting, or full.")
 
     def _check(self, param: str | None) -> DeploymentHandle[Any]:
         if self._diarizer is None:

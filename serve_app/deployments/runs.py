@@ -1,5 +1,6 @@
 """A file of the object store in, its transcript out: how the Ingress uses the other deployments."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, AsyncExitStack
@@ -23,6 +24,7 @@ from serve_app.domain import (
 from serve_app.fan_out import FileTranscription, Made, RunLimits
 from serve_app.load_watch import LoadWatch
 from serve_app.settings import AppSettings, ModelSettings
+from serve_app.stages.assemble import GrowingText
 
 
 class Runs:
@@ -73,15 +75,16 @@ class Runs:
     ) -> AsyncGenerator[TranscriptDelta | Transcript]:
         """Yield what each chunk adds, and last the transcript."""
         made: list[Made] = []
-        text = ""
+        text = GrowingText()
         run = await self._start(data, request, model)
         async with self._load.chunks(run) as chunks:
             async for pair in chunks:
                 made.append(pair)
-                so_far = pipeline.join_texts([transcript for _, transcript in made])
-                yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
-                text = so_far
-        yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
+                yield TranscriptDelta(text=text.add(pair[1].text), logprobs=pair[1].logprobs)
+        # In a thread: with the words of hours it takes seconds, and others wait here.
+        yield await asyncio.to_thread(
+            pipeline.finish, made, request, duration_s=run.duration_s, model=model.name
+        )
 
     async def _transcribe_channels(
         self, data: Any, request: TranscriptionRequest, model: ModelSettings
@@ -97,7 +100,9 @@ class Runs:
                 watched = [await stack.enter_async_context(self._load.chunks(run)) for run in runs]
                 made = await channels.collect_all(watched)
         transcripts = [
-            pipeline.finish(pairs, request, duration_s=run.duration_s, model=model.name)
+            await asyncio.to_thread(
+                pipeline.finish, pairs, request, duration_s=run.duration_s, model=model.name
+            )
             for run, pairs in zip(runs, made, strict=True)
         ]
         for event in channels.join_channels(transcripts):

@@ -41,6 +41,7 @@ class WhisperTranscriber:
         keep_freed_memory()
         self._model = model
         self._config: TranscriberUserConfig | None = None
+        self._free_bytes: int | None = None  # of the device, before any batch ran
         self._fits: int | None = None  # chunks, once a larger batch ran out of memory
         self._threads = ThreadPoolExecutor(model.n_workers)
         self._running = RunningWork()
@@ -63,6 +64,8 @@ class WhisperTranscriber:
         """
         try:
             config = TranscriberUserConfig.model_validate(user_config)
+            if config == self._config:  # Serve also calls where a replica's rank changes
+                return
             if config.max_batch_size is not None:
                 self._limits(config.max_batch_size).check()
             if self._config is None or config.revision != self._config.revision:
@@ -119,7 +122,7 @@ class WhisperTranscriber:
 
     def _apply(self, config: TranscriberUserConfig) -> None:
         """Put the config's batch settings into force, as far as the device's memory allows."""
-        size = self._engine.largest_batch(config.max_batch_size)
+        size = self._engine.largest_batch(config.max_batch_size, self._free_bytes)
         size = min(size, _max_ongoing_requests() // self._model.n_workers, self._fits or size)
         logger.info(
             "model=%s max_batch_size=%d (asked for: %s) batch_wait_timeout_s=%g",
@@ -145,7 +148,7 @@ class WhisperTranscriber:
             loop = asyncio.get_running_loop()
 
             def on_out_of_memory(size: int) -> None:  # called in the engine's thread
-                loop.call_soon_threadsafe(self._shrink, size)
+                loop.call_soon_threadsafe(self._shrink, size, jobs[0].n_sequences)
 
             fill = len(jobs) / self._gate.stats.max_batch_size
             with self._gate.running(jobs):
@@ -167,12 +170,19 @@ class WhisperTranscriber:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    def _shrink(self, size: int) -> None:
-        """Halve the batches for good, after one of that size did not fit the device."""
+    def _shrink(self, size: int, n_sequences: int) -> None:
+        """Halve the batches for good, after one of that size did not fit the device.
+
+        Where its requests asked for a wider search than the profile's, for which batches are
+        sized, others keep theirs: its halves are decoded all the same.
+        """
         self._meters.count(metrics.OUT_OF_MEMORY)
-        self._fits = min(self._fits or size, max(1, size // 2))
-        logger.warning("model=%s: a batch of %d ran out of memory", self._model.name, size)
-        if self._config:
+        logger.warning(
+            "model=%s: a batch of %d with %d beams ran out of memory",
+            *(self._model.name, size, n_sequences),
+        )
+        if n_sequences <= self._model.beam_size and self._config:
+            self._fits = min(self._fits or size, max(1, size // 2))
             self._apply(self._config)
 
     def _bucket_of(self, job: ChunkJob) -> Bucket:
@@ -189,6 +199,8 @@ class WhisperTranscriber:
             directory, self._model, n_cores=n_cores, on_stage=self._meters.record_stage
         )
         took_s = timed(lambda: pipeline.warm_up(engine))
+        if self._config is None:  # later, batches run, and weights of before lie beside these
+            self._free_bytes = engine.free_bytes()
         logger.info(
             "model=%s loaded from %s: %s, first decode %.2f s",
             *(self._model.name, directory, engine.placement, took_s),

@@ -32,6 +32,7 @@ from serve_app.domain.requests import (
     SpeechRequest,
     Task,
     TranscriptionRequest,
+    VadChanges,
     VadOptions,
 )
 from serve_app.domain.speakers import (
@@ -87,6 +88,7 @@ __all__ = [
     "TranscriptDelta",
     "TranscriptionRequest",
     "Turn",
+    "VadChanges",
     "VadOptions",
     "Word",
 ]

@@ -77,3 +77,8 @@ class ChunkJob:
     def temperature(self) -> float:
         """Return this attempt's temperature."""
         return self.options.temperatures[self.attempt]
+
+    @property
+    def n_sequences(self) -> int:
+        """Return how many texts the decoder tries side by side: beams, or candidates drawn."""
+        return self.options.best_of if self.temperature > 0 else self.options.beam_size

@@ -1,7 +1,7 @@
 """What a caller asks for."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -65,6 +65,29 @@ class VadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VadChanges:
+    """What a caller wants otherwise than the profile's VadOptions. Building one validates it.
+
+    Raises:
+        InvalidRequestError: a field's value is out of its range.
+    """
+
+    threshold: float | None = None  # None, here and below: as the profile has it
+    neg_threshold: float | None = None
+    min_speech_s: float | None = None
+    min_silence_s: float | None = None
+    speech_pad_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self.over(VadOptions())
+
+    def over(self, options: VadOptions) -> VadOptions:
+        """Return the options with these changes."""
+        changes = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(options, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranscriptionRequest:
     """What one caller asks for. Building one validates it.
 
@@ -88,7 +111,7 @@ class TranscriptionRequest:
     words: bool = False
     logprobs: bool = False  # of each token; with the format json and greedy search only
     max_line_width: int | None = None  # characters in a line of srt and vtt; None: no limit
-    max_line_count: int | None = None  # lines in a cue; None: no limit
+    max_line_count: int | None = None  # such lines in a cue; None: no limit
     without_timestamps: bool | None = None  # None: timestamp tokens only where segments need them
 
     beam_size: int | None = None  # None: the profile's
@@ -102,7 +125,7 @@ class TranscriptionRequest:
     condition_on_previous_text: bool = False  # False only: chunks are decoded side by side
 
     vad_filter: bool = True  # leave out what is not speech
-    vad: VadOptions | None = None  # None: the profile's
+    vad: VadOptions | VadChanges | None = None  # None: the profile's
     clip_timestamps: tuple[float, ...] = ()  # start, end, start, end, ... in s; replaces the VAD
 
     diarize: bool = False  # tell the speakers apart; diarized_json asks for it too
@@ -163,8 +186,7 @@ class TranscriptionRequest:
     @property
     def needs_words(self) -> bool:
         """Tell whether words must be aligned with the audio: lines and turns part them."""
-        has_lines = bool(self.max_line_width or self.max_line_count)
-        return self.words or has_lines or self.has_speakers
+        return self.words or bool(self.max_line_width) or self.has_speakers
 
     @property
     def timestamps(self) -> bool:

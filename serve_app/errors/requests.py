@@ -78,7 +78,8 @@ class ModelNotFoundError(InvalidRequestError):
         model, declared = self.args
         return (
             f"The model '{model}' is not served here. Available: {', '.join(declared)}. "
-            f"To serve it, add '- source: {model}' under 'models:' in the profile."
+            f"To serve it, add '- {{name: NAME, source: {model}}}' under 'models:' in the profile, "
+            "and a deployment 'WhisperTranscriber-NAME'."
         )
 
 

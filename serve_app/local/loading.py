@@ -22,9 +22,9 @@ def make_settings(source: str, **model: Any) -> AppSettings:
     return AppSettings(models=(declared,))
 
 
-def load_engine(model: ModelSettings) -> WhisperEngine:
+def load_engine(model: ModelSettings, revision: str | None = None) -> WhisperEngine:
     """Load a model and decode once. Raises ModelLoadError."""
-    directory = models.locate_model(model.source)
+    directory = models.locate_model(model.source, revision)
     try:
         engine = WhisperEngine(directory, model, n_cores=n_cores())
     except (RuntimeError, ValueError) as error:  # CTranslate2's, for files and compute types

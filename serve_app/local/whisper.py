@@ -90,11 +90,23 @@ def load(
 class Whisper:
     """A loaded model. `transcribe` may be called from several threads: they share batches."""
 
-    def __init__(self, settings: AppSettings, *, batch_size: int | None = None) -> None:
-        """Load the settings' first model, and what tells speakers apart where they name it."""
+    def __init__(
+        self,
+        settings: AppSettings,
+        *,
+        batch_size: int | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Load the settings' first model, and what tells speakers apart where they name it.
+
+        Args:
+            settings: of an app.
+            batch_size: as for `load`.
+            revision: of weights on Hugging Face: a branch, tag or commit; None: the main branch.
+        """
         self._settings = settings
         self._model = settings.models[0]
-        engine = load_engine(self._model)
+        engine = load_engine(self._model, revision)
         self.placement = engine.placement  # the device, compute type and threads in use
         self._known = models.describe(self._model, engine.languages)
         self._detector = SpeechDetector()
@@ -105,7 +117,7 @@ class Whisper:
         self._batches = Batches(
             engine,
             n_workers=self._model.n_workers,
-            max_batch_size=engine.largest_batch(batch_size),
+            max_batch_size=engine.largest_batch(batch_size, engine.free_bytes()),
         )
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="serve_app", daemon=True)
@@ -181,7 +193,7 @@ class Whisper:
         on_progress: Callable[[Progress], None],
     ) -> LocalTranscript:
         began_s = time.perf_counter()
-        models.find_model(request.model, self._settings.models)
+        models.find_model(request.model, (self._model,))
         self._speakers.check(request)
         options = pipeline.decode_options(request, self._model, self._known)
         data, total_s = await self._in_thread(lambda: self._open(audio))

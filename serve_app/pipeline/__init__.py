@@ -3,7 +3,7 @@
 The deployments call these three, and so do tests, benchmarks and every use without a cluster.
 """
 
-from serve_app.pipeline.finish import finish, join_texts
+from serve_app.pipeline.finish import finish
 from serve_app.pipeline.options import decode_options
 from serve_app.pipeline.prepare import (
     Prepared,
@@ -33,7 +33,6 @@ __all__ = [
     "finish",
     "is_device_failure",
     "is_out_of_memory",
-    "join_texts",
     "prepare",
     "prepare_options",
     "transcribe_batch",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from serve_app.domain import ChunkTranscript, Span, Transcript, TranscriptionRequest
+from serve_app.languages import language_code
 from serve_app.stages import assemble
 
 
@@ -16,11 +17,7 @@ def finish(
 ) -> Transcript:
     """Join a request's chunks, their spans in the order of the audio, into its transcript."""
     made = assemble.assemble(chunks, task=request.task, duration_s=duration_s, model=model)
-    if made.language is None and request.language:  # there was no chunk to tell
-        return replace(made, language=request.language, language_probability=1.0)
+    code = language_code(request.language or "")
+    if made.language is None and code:  # there was no chunk to tell
+        return replace(made, language=code, language_probability=1.0)
     return made
-
-
-def join_texts(chunks: Sequence[ChunkTranscript]) -> str:
-    """Return the text of a request's chunks so far."""
-    return assemble.join_texts(chunks)

@@ -67,8 +67,10 @@ def _asked_languages(
     request: TranscriptionRequest, known: ModelInfo
 ) -> tuple[str | None, tuple[str, ...]]:
     """Return the language to write, None where it is to be detected, and those to detect among."""
-    among = tuple(c for name in request.languages if (c := _known_language(name, known)))
-    language = _known_language(request.language, known)
+    among = tuple(
+        c for name in request.languages if (c := _known_language("languages", name, known))
+    )
+    language = _known_language("language", request.language, known)
     if request.language and language and among and language not in among:
         raise InvalidRequestError(
             "languages", f"languages does not hold the language asked for, {request.language!r}."
@@ -76,14 +78,14 @@ def _asked_languages(
     return (among[0] if len(among) == 1 else language), among
 
 
-def _known_language(asked: str | None, known: ModelInfo) -> str | None:
+def _known_language(param: str, asked: str | None, known: ModelInfo) -> str | None:
     """Return the code of a language asked for; None where the model is to detect it."""
     if asked is None or asked.lower() == "auto":
         return None if len(known.languages) > 1 else known.languages[0]
     code = language_code(asked)
     if code not in known.languages:
         raise InvalidRequestError(
-            "language",
+            param,
             f"The model '{known.name}' does not know the language {asked!r}. "
             f"It knows: {', '.join(known.languages)}.",
         )

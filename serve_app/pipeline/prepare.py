@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app.domain import (
+    MIN_SPAN_S,
     NO_LIMITS,
     SAMPLE_RATE,
     Chunk,
@@ -15,8 +16,10 @@ from serve_app.domain import (
     DecodeLimits,
     Span,
     TranscriptionRequest,
+    VadChanges,
     VadOptions,
 )
+from serve_app.errors import InvalidRequestError
 from serve_app.settings import AppSettings, ModelSettings
 from serve_app.stages import audio, chunking
 from serve_app.stages.vad import SpeechDetector, cut_at_quiet
@@ -90,15 +93,35 @@ def prepare(
 def prepare_options(
     settings: AppSettings, model: ModelSettings, request: TranscriptionRequest, *, is_first: bool
 ) -> PrepareOptions:
-    """Return how a file's first slice, or a later one, is to be cut for that request."""
+    """Return how a file's first slice, or a later one, is to be cut for that request.
+
+    Raises:
+        InvalidRequestError: speech is to be padded by more than fits a chunk.
+    """
     lengths = settings.audio
     return PrepareOptions(
         max_slice_s=lengths.first_slice_s if is_first else lengths.slice_s,
         max_chunk_s=model.max_chunk_s,
-        vad=(request.vad or settings.vad) if request.vad_filter else None,
+        vad=_vad(settings, model, request) if request.vad_filter else None,
         clips=request.clip_timestamps,
         limits=lengths.limits,
     )
+
+
+def _vad(settings: AppSettings, model: ModelSettings, request: TranscriptionRequest) -> VadOptions:
+    asked = request.vad
+    if asked is None:
+        return settings.vad
+    vad = asked.over(settings.vad) if isinstance(asked, VadChanges) else asked
+    # Silero takes the padding off the longest span, so none would be left for speech.
+    most_s = (model.max_chunk_s - MIN_SPAN_S) / 2
+    if vad.speech_pad_s > most_s:
+        raise InvalidRequestError(
+            "vad_parameters",
+            f"Speech can be padded by at most {most_s:g} s, as chunks are {model.max_chunk_s:g} s "
+            f"long; got {vad.speech_pad_s:g} s.",
+        )
+    return vad
 
 
 def _find_spans(

@@ -1,5 +1,6 @@
 """Chunks -> what an engine makes of them: whatever goes wrong becomes a value of one job."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,8 @@ from serve_app.errors import (
 from serve_app.pipeline.prepare import whole_chunk
 from serve_app.stages.whisper import Engine, WhisperEngine
 from serve_app.stages.whisper.reading import Language
+
+logger = logging.getLogger("ray.serve")
 
 Outcome = ChunkTranscript | ChunkJob | Exception
 
@@ -96,9 +99,14 @@ def unwrap(error: Exception) -> TranscriptionError:
 
 
 def _as_value(error: Exception) -> Exception:
-    """Return the error that a job gets in the place of what the engine threw at it alone."""
+    """Return the error that a job gets in the place of what the engine threw at it alone.
+
+    It is logged here, as a caller is told no more than that something went wrong.
+    """
     if is_out_of_memory(error):
         return OutOfDeviceMemoryError(str(error))
+    if not isinstance(error, TranscriptionError):
+        logger.error("the engine failed on a chunk", exc_info=error)
     if is_device_failure(error):
         return ReplicaLostError("The device failed.")
     return error

@@ -152,7 +152,7 @@ NAMES = (
     ),
     Name(
         name="STT_MODEL_TTL",
-        values="the same as `WHISPER__MODEL_TTL`, which goes before it",
+        values="the same as `WHISPER__MODEL_TTL`, which wins where both are set",
         parse=parsing.whole(-1),
         sets=IDLENESS_PATHS,
         change=idleness.unload_after,
@@ -208,6 +208,7 @@ NAMES = (
     *(
         Name(name=name, values="anything", no_meaning=why)
         for name, why in (
+            ("PRELOAD_MODELS", "what the profile declares is loaded at the start"),
             ("TTS_MODEL_TTL", "serve_app does not speak"),
             ("ENABLE_UI", "there is no web page but /docs"),
             ("LOOPBACK_HOST_URL", "there is no web page but /docs"),

@@ -4,7 +4,7 @@ Times go from the chunk, whose spans lie end to end, back to the caller's audio,
 pauses between them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -14,12 +14,25 @@ NO_SPEECH = "no_speech: no speech was found in the audio"
 FRAMES_PER_S = 100  # Whisper's `seek` counts frames of 10 ms
 
 
-def join_texts(chunks: Iterable[ChunkTranscript]) -> str:
-    """Return the text of the first chunks of a request, or of all: a prefix of the whole text.
+class GrowingText:
+    """The text of a request, chunk by chunk.
 
     Whisper's tokens carry the spaces between words, so the texts are joined without one.
     """
-    return "".join(chunk.text for chunk in chunks).strip()
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._spaces = ""  # at the end so far: they count where text follows
+
+    def add(self, text: str) -> str:
+        """Return what a chunk's text adds. All that was added is the text of all, stripped."""
+        text = self._spaces + text
+        if not self._has_begun:
+            text = text.lstrip()
+        added = text.rstrip()
+        self._spaces = text[len(added) :]
+        self._has_begun = self._has_begun or bool(added)
+        return added
 
 
 def assemble(
@@ -45,7 +58,7 @@ def assemble(
     surest = max(said, key=lambda chunk: chunk.language_probability, default=None)
     segments = [s for spans, chunk in chunks for s in _restore_segments(spans, chunk)]
     return Transcript(
-        text=join_texts(made),
+        text="".join(chunk.text for chunk in made).strip(),
         task=task,
         language=surest.language if surest else None,
         language_probability=surest.language_probability if surest else 0.0,

@@ -16,6 +16,7 @@ from serve_app.domain import (
 from serve_app.fan_out import FileTranscription, Made, RunLimits
 from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, AppSettings
+from serve_app.stages.assemble import GrowingText
 from serve_app.stages.vad import SpeechDetector
 from serve_app.stages.whisper import WhisperEngine
 from tests.fakes import FakeService
@@ -57,12 +58,10 @@ class LocalService(FakeService):
         options = pipeline.decode_options(request, model, known)
         run = FileTranscription(prepare, transcribe, options, limits=LIMITS)
         made: list[Made] = []
-        text = ""
+        text = GrowingText()
         async for pair in run.chunks():
             made.append(pair)
-            so_far = pipeline.join_texts([transcript for _, transcript in made])
-            yield TranscriptDelta(text=so_far[len(text) :], logprobs=pair[1].logprobs)
-            text = so_far
+            yield TranscriptDelta(text=text.add(pair[1].text), logprobs=pair[1].logprobs)
         yield pipeline.finish(made, request, duration_s=run.duration_s, model=model.name)
 
     async def _decode(self, job: ChunkJob) -> pipeline.Outcome:

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 import ray
+import yaml
 
+from serve_app.domain import TranscriptionRequest
+from serve_app.errors import ModelNotFoundError
 from tests.clips import digits, encode
+from tests.manifests import ROOT
 from tests.serve.conftest import Graph
 
 pytest.importorskip("ray.data", reason="the extra serve_app[data] is not installed")
@@ -16,7 +20,7 @@ pytest.importorskip("ray.data", reason="the extra serve_app[data] is not install
 from pyarrow.parquet import read_table
 
 from benchmarks.dataset import kill_worker
-from serve_app.data import append_jsonl, transcribe_dataset
+from serve_app.data import append_jsonl, read_source, transcribe_dataset
 
 N_CLIPS = 30
 
@@ -59,6 +63,25 @@ def test_a_worker_that_is_killed_costs_no_row_and_makes_none_twice(
     assert (Path(str(bad["path"])).name, bad["error"]) == ("bad.flac", "invalid_audio")
     assert bad["message"]
     assert all(row["text"] for row in rows if not row["error"])
+
+
+def test_a_worker_loads_the_model_that_the_request_names_at_the_profiles_revision(
+    folder: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "mine.yaml"
+    config = yaml.safe_load((ROOT / "configs/all.yaml").read_text())
+    for deployment in config["applications"][0]["deployments"]:
+        if deployment["name"] == "WhisperTranscriber-large-v3":
+            deployment["user_config"]["revision"] = "v1"
+    profile.write_text(yaml.safe_dump(config))
+    source = read_source(str(profile), "large-v3")
+    assert [model.name for model in source.settings.models] == ["large-v3"]
+    assert source.revision == "v1"
+    assert read_source(str(profile), None).settings.models[0].name == "turbo"
+    with pytest.raises(ModelNotFoundError):
+        transcribe_dataset(
+            read(folder), profile="demo", request=TranscriptionRequest(model="large-v3")
+        )
 
 
 def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(

@@ -40,7 +40,7 @@ class PlantedEngine(EchoEngine):
     placement = "planted"
     languages = ("en",)
 
-    def largest_batch(self, wanted: int) -> int:
+    def largest_batch(self, wanted: int, free_bytes: int | None) -> int:
         return wanted
 
 

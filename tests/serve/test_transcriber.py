@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.deployments import WhisperTranscriber
-from serve_app.domain import ChunkJob, ChunkTranscript
+from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.scheduler import GateStats
 from serve_app.settings import EMBEDDED, ModelSettings
 from tests.fakes import EchoEngine, job
@@ -23,7 +23,7 @@ class SmallDevice(EchoEngine):
     placement = "planted"
     languages = ("en",)
 
-    def largest_batch(self, wanted: int | None) -> int:
+    def largest_batch(self, wanted: int | None, free_bytes: int | None) -> int:
         return wanted or 4
 
     def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
@@ -63,8 +63,11 @@ def stats_of(handle: DeploymentHandle[Any]) -> GateStats:
     return stats
 
 
-def answers(handle: DeploymentHandle[Any], values: Sequence[int]) -> list[str]:
-    responses = [handle.transcribe_chunk.remote(job(v, owner=f"r{v}")) for v in values]
+def answers(
+    handle: DeploymentHandle[Any], values: Sequence[int], options: DecodeOptions | None = None
+) -> list[str]:
+    jobs = [job(v, owner=f"r{v}", options=options) for v in values]
+    responses = [handle.transcribe_chunk.remote(one) for one in jobs]
     return [response.result(timeout_s=TIMEOUT_S).text for response in responses]
 
 
@@ -81,6 +84,14 @@ def test_running_out_of_memory_halves_the_batch_for_good_and_fails_nobody(
     assert stats_of(handle).max_batch_size <= 2
     assert answers(handle, range(40)) == [str(i) for i in range(40)]
     assert stats_of(handle).max_batch_size <= 2
+
+
+def test_a_wider_search_than_the_profiles_halves_nobody_elses_batches(
+    handle: DeploymentHandle[Any],
+) -> None:
+    wide = DecodeOptions(beam_size=16)
+    assert answers(handle, range(40), wide) == [str(i) for i in range(40)]
+    assert stats_of(handle).max_batch_size == 16
 
 
 def test_new_batch_settings_reach_a_live_replica_without_a_restart(

@@ -5,8 +5,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve_app.api.forms import MAX_FIELD_BYTES
-from serve_app.domain import KnownSpeaker, ResponseFormat, SpeakerOptions
+from serve_app.domain import Diarization, KnownSpeaker, ResponseFormat, SpeakerOptions, Turn
 from serve_app.errors import TooLongToDiarizeError
+from serve_app.stages.render import render_rttm
 from tests.fakes import FakeService
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -32,6 +33,27 @@ def test_turns_are_told_in_seconds(client: TestClient, service: FakeService) -> 
         ],
     }
     assert service.speaker_options == SpeakerOptions(min_speakers=2)
+
+
+def test_turns_are_told_in_rttm(client: TestClient) -> None:
+    answer = client.post(DIARIZATION, files={"file": b"abc"}, data={"response_format": "rttm"})
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text == (
+        "SPEAKER audio 1 0.500 1.000 <NA> <NA> A <NA> <NA>\n"
+        "SPEAKER audio 1 1.250 0.750 <NA> <NA> anna <NA> <NA>\n"
+    )
+
+
+def test_a_name_of_two_words_is_one_field_of_rttm() -> None:
+    turn = Turn(speaker="Smith, John", start_s=0.0, end_s=1.0)
+    found = Diarization(turns=(turn,), exclusive=(turn,), duration_s=1.0)
+    [line] = render_rttm(found).content.splitlines()
+    assert len(line.split(" ")) == 10
+    assert "Smith,_John" in line
+
+
+def test_another_form_of_the_turns_is_refused(client: TestClient) -> None:
+    assert refusal(client, DIARIZATION, response_format="srt") == (400, "response_format")
 
 
 def test_unknown_fields_are_named_beside_the_turns(client: TestClient) -> None:

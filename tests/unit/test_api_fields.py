@@ -1,10 +1,12 @@
-import json
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from serve_app.domain import ResponseFormat, TranscriptionRequest, VadOptions
+from serve_app.api.fields import Asked, read_fields
+from serve_app.api.forms import group_fields
+from serve_app.domain import ResponseFormat, Task, TranscriptionRequest, VadChanges
+from serve_app.errors import InvalidRequestError
 from tests.fakes import FakeService
 
 PATH = "/v1/audio/transcriptions"
@@ -18,7 +20,7 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         "prompt": "Ankara",
         "hotwords": "Çankaya",
         "temperature": "0.2",
-        "response_format": "text",
+        "response_format": "verbose_json",
         "timestamp_granularities[]": ["word", "segment"],
         "without_timestamps": "0",
         "beam_size": "3",
@@ -35,7 +37,7 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         "clip_timestamps": "1,2.5",
     }
     answer = client.post(PATH, files={"file": b"abc"}, data=fields)
-    assert answer.text == "3 bytes\n"
+    assert answer.json()["text"] == "3 bytes"
     assert service.request == TranscriptionRequest(
         model="demo",
         language="tr",
@@ -43,7 +45,7 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         prompt="Ankara",
         hotwords="Çankaya",
         temperature=0.2,
-        response_format=ResponseFormat.TEXT,
+        response_format=ResponseFormat.VERBOSE_JSON,
         segments=True,
         words=True,
         without_timestamps=False,
@@ -56,7 +58,7 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         max_new_tokens=50,
         suppress_tokens=(-1, 9),
         vad_filter=False,
-        vad=VadOptions(threshold=0.6, min_silence_s=0.5),
+        vad=VadChanges(threshold=0.6, min_silence_s=0.5),
         clip_timestamps=(1.0, 2.5),
     )
 
@@ -109,10 +111,6 @@ def test_an_unknown_format_names_the_known_ones(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        ({"timestamp_granularities": "word"}, {"words": True}),
-        ({"timestamp_granularities[]": ["word", "segment"]}, {"words": True, "segments": True}),
-        ({"timestamp_granularities": "word,segment"}, {"words": True, "segments": True}),
-        ({"timestamp_granularities": '["word"]'}, {"words": True}),
         ({"languages[]": ["en", "tr"]}, {"languages": ("en", "tr")}),
         ({"keywords[]": ["Ankara", "Izmir"]}, {"hotwords": "Ankara, Izmir"}),
         ({"include[]": "logprobs"}, {"logprobs": True}),
@@ -120,20 +118,19 @@ def test_an_unknown_format_names_the_known_ones(client: TestClient) -> None:
         ({"chunking_strategy": "auto"}, {}),
         (
             {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.7"},
-            *({"vad": VadOptions(threshold=0.7)},),
+            *({"vad": VadChanges(threshold=0.7)},),
         ),
         (
             {"chunking_strategy": '{"type": "server_vad", "silence_duration_ms": 400}'},
-            *({"vad": VadOptions(min_silence_s=0.4)},),
+            *({"vad": VadChanges(min_silence_s=0.4)},),
         ),
-        ({"vad_parameters[threshold]": "0.7"}, {"vad": VadOptions(threshold=0.7)}),
+        ({"vad_parameters[threshold]": "0.7"}, {"vad": VadChanges(threshold=0.7)}),
         (
-            {"max_line_width": "40", "max_line_count": "2"},
-            {"max_line_width": 40, "max_line_count": 2},
+            {"max_line_width": "40", "max_line_count": "2", "response_format": "srt"},
+            {"max_line_width": 40, "max_line_count": 2, "response_format": ResponseFormat.SRT},
         ),
         ({"model": ["first", "last"]}, {"model": "last"}),
         ({"model": ["first", ""]}, {"model": "first"}),
-        ({"timestamp_granularities[]": ["word", ""]}, {"words": True}),
     ],
     ids=str,
 )
@@ -141,6 +138,26 @@ def test_fields_are_read_as_clients_send_them(
     sent: dict[str, Any], expected: dict[str, Any], client: TestClient, service: FakeService
 ) -> None:
     assert client.post(PATH, files={"file": b"x"}, data=sent).status_code == 200
+    assert service.request == TranscriptionRequest(**expected)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"timestamp_granularities": "word"}, {"words": True}),
+        ({"timestamp_granularities[]": ["word", "segment"]}, {"words": True, "segments": True}),
+        ({"timestamp_granularities": "word,segment"}, {"words": True, "segments": True}),
+        ({"timestamp_granularities": '["word"]'}, {"words": True}),
+        ({"timestamp_granularities[]": ["word", ""]}, {"words": True}),
+    ],
+    ids=str,
+)
+def test_granularities_are_read_as_clients_send_them(
+    sent: dict[str, Any], expected: dict[str, Any], client: TestClient, service: FakeService
+) -> None:
+    form = {**sent, "response_format": "verbose_json"}
+    assert client.post(PATH, files={"file": b"x"}, data=form).status_code == 200
+    expected = {**expected, "response_format": ResponseFormat.VERBOSE_JSON}
     assert service.request == TranscriptionRequest(**expected)
 
 
@@ -157,25 +174,49 @@ def test_what_is_not_available_is_refused_and_not_ignored(field: str, client: Te
     assert "not available" in answer.json()["error"]["message"]
 
 
+def read(**sent: str) -> Asked:
+    return read_fields(group_fields(list(sent.items())), Task.TRANSCRIBE)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "visible_in"),
     [
-        ("timestamp_granularities[]", "word", "verbose_json"),
+        ("timestamp_granularities", "word", "verbose_json"),
         ("max_line_width", "40", "srt"),
         ("max_line_count", "2", "srt"),
     ],
 )
-def test_a_field_that_the_format_cannot_show_is_named(
-    field: str, value: str, visible_in: str, client: TestClient, service: FakeService
+def test_a_field_that_the_answer_cannot_show_is_named_and_costs_nothing(
+    field: str, value: str, visible_in: str
 ) -> None:
-    def warnings(response_format: str) -> list[str]:
-        sent = {field: value, "response_format": response_format, "stream": "true"}
-        answer = client.post(PATH, files={"file": b"x"}, data=sent)
-        return list(json.loads(answer.text.split("\n\n")[-3][6:]).get("warnings", []))
+    width = {"max_line_width": "40"} if field == "max_line_count" else {}
+    for hidden in ({"response_format": "json"}, {"stream": "true"}):
+        asked = read(**{field: value}, **width, **hidden)
+        assert any(warning.startswith(f"no_effect: {field} ") for warning in asked.warnings)
+        assert not asked.request.needs_words
+        assert not asked.request.timestamps
+    shown = read(**{field: value}, **width, response_format=visible_in)
+    assert shown.warnings == ()
+    assert shown.request.needs_words
 
-    [warning] = warnings("json")
-    assert field.removesuffix("[]") in warning
-    assert warnings(visible_in) == []
+
+def test_a_stream_of_a_format_with_times_is_a_stream_of_text() -> None:
+    asked = read(response_format="verbose_json", stream="true")
+    assert asked.warnings == ("no_effect: response_format changes nothing with stream",)
+    assert not asked.request.timestamps
+    assert read(response_format="diarized_json", stream="true").request.has_speakers
+
+
+def test_a_number_of_lines_needs_their_width() -> None:
+    asked = read(max_line_count="2", response_format="srt")
+    assert asked.warnings == ("no_effect: max_line_count changes nothing with no max_line_width",)
+    assert not asked.request.needs_words
+
+
+def test_what_is_wrong_with_the_vad_is_told_by_the_names_that_were_sent() -> None:
+    with pytest.raises(InvalidRequestError, match="min_silence_duration_ms") as caught:
+        read(vad_parameters='{"min_silence_duration_ms": 90000}')
+    assert caught.value.param == "vad_parameters"
 
 
 def test_log_probabilities_are_for_the_format_json(client: TestClient) -> None:

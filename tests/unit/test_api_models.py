@@ -44,7 +44,7 @@ def test_an_undeclared_model_is_not_found(method: str, client: TestClient) -> No
     answer = client.request(method, "/v1/models/org/none")
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
-    assert "- source: org/none" in error["message"]
+    assert "source: org/none" in error["message"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, Word
-from serve_app.stages.assemble import NO_SPEECH, assemble, join_texts
+from serve_app.stages.assemble import NO_SPEECH, GrowingText, assemble
 from tests import fakes
 from tests.fakes import transcript
 
@@ -27,10 +27,12 @@ def test_texts_are_joined_in_order_without_adding_spaces() -> None:
 
 
 @given(st.lists(st.text(alphabet=" ab\n", max_size=4), max_size=6))
-def test_the_text_so_far_is_the_beginning_of_the_whole(texts: list[str]) -> None:
-    made = [transcript(text) for text in texts]
-    whole = join_texts(made)
-    assert all(whole.startswith(join_texts(made[:n])) for n in range(len(made)))
+def test_what_the_text_grows_by_is_the_whole_and_never_ends_in_spaces(texts: list[str]) -> None:
+    growing = GrowingText()
+    added = [growing.add(text) for text in texts]
+    whole = join(*((SPANS, transcript(text)) for text in texts), duration_s=4.0)
+    assert "".join(added) == whole.text
+    assert all(one == one.rstrip() for one in added)
 
 
 def test_no_chunks_give_an_empty_text_and_a_warning() -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from click.testing import CliRunner
 
 from k8s import render
+from serve_app.cli import main
 from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.profiles import NAMES
 from serve_app.settings import AppSettings
@@ -39,7 +42,9 @@ def gib(quantity: str) -> int:
 
 @profiles
 def test_the_committed_manifest_is_what_render_makes(name: str) -> None:
-    assert (K8S / f"{name}.yaml").read_text() == render.render(name), "run: python -m k8s.render"
+    assert (K8S / f"{name}.yaml").read_text() == render.render(ROOT / f"configs/{name}.yaml"), (
+        "run: python -m k8s.render"
+    )
 
 
 @profiles
@@ -82,24 +87,53 @@ def test_gpu_pods_are_counted_by_whole_replicas_on_a_card() -> None:
             "autoscaling_config": {"max_replicas": n},
         }
 
-    assert render.pods([transcriber(1, 8)], "whisper", "max_replicas") == 8
-    assert render.pods([transcriber(0.55, 8)], "whisper", "max_replicas") == 8
-    assert render.pods([transcriber(0.25, 8)], "whisper", "max_replicas") == 2
-    assert render.pods([transcriber(0.25, 8)], "diarize", "max_replicas") == 0
+    assert render.pods([transcriber(1, 8)], 4, "max_replicas") == 8
+    assert render.pods([transcriber(0.55, 8)], 4, "max_replicas") == 8
+    assert render.pods([transcriber(0.25, 8)], 4, "max_replicas") == 2
+    with pytest.raises(ValueError, match="one GPU"):
+        render.pods([transcriber(2, 8)], 4, "max_replicas")
 
 
-def test_a_profile_with_a_diarizer_has_the_group_for_it() -> None:
-    profile = yaml.safe_load((ROOT / "configs/turbo.yaml").read_text())
-    profile["applications"][0]["deployments"].append(
-        {
-            "name": "SpeakerDiarizer",
-            "autoscaling_config": {"min_replicas": 0, "max_replicas": 3},
-            "ray_actor_options": {"num_cpus": 1, "num_gpus": 1},
-        }
+def with_speakers(*sets: str) -> Document:
+    """Return the last worker group of a profile with the shipped overlay and these options."""
+    config = CliRunner().invoke(main, ["config", "turbo", "--overlay", "diarization", *sets]).stdout
+    template = documents(K8S / "rayservice.yaml")[0]
+    document = render.rayservice(yaml.safe_load(config), template)
+    group: Document = document["spec"]["rayClusterConfig"]["workerGroupSpecs"][-1]
+    assert group["groupName"] == "diarize"
+    return group
+
+
+def test_a_diarizer_without_a_gpu_gets_pods_without_one() -> None:
+    group = with_speakers()
+    assert (group["minReplicas"], group["maxReplicas"]) == (1, 4)
+    [container] = group["template"]["spec"]["containers"]
+    assert all(render.GPU not in bounds for bounds in container["resources"].values())
+    assert cores(group) <= int(container["resources"]["requests"]["cpu"])
+
+
+def test_a_diarizer_with_half_a_gpu_gets_a_card_for_two() -> None:
+    options = "deployments.SpeakerDiarizer.ray_actor_options"
+    group = with_speakers("--set", f"{options}.num_gpus=0.5", "--set", f"{options}.num_cpus=1")
+    assert (group["minReplicas"], group["maxReplicas"]) == (1, 2)
+    [container] = group["template"]["spec"]["containers"]
+    assert container["resources"]["limits"][render.GPU] == "1"
+
+
+def test_a_file_of_ones_own_is_printed_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in K8S.glob("*.yaml")}
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        CliRunner().invoke(main, ["config", "turbo", "--overlay", "diarization"]).stdout
     )
-    document = render.rayservice(profile, documents(K8S / "rayservice.yaml")[0])
-    [*_, group] = document["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    assert (group["groupName"], group["minReplicas"], group["maxReplicas"]) == ("diarize", 0, 3)
+    render.main([str(mine)])
+    [made] = yaml.safe_load_all(capsys.readouterr().out)
+    assert "diarize" in {
+        g["groupName"] for g in made["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    }
+    assert before == {path: path.stat().st_mtime_ns for path in K8S.glob("*.yaml")}
 
 
 # -- numbers that fit ----------------------------------------------------------------------------
@@ -234,10 +268,11 @@ def test_a_change_of_profile_keeps_the_address_that_the_front_proxy_asks(name: s
     assert f"server {manifest(name)['metadata']['name']}-serve-svc:8000 " in config
 
 
-def test_readiness_is_the_apps_own() -> None:
+def test_a_front_proxy_starts_when_the_app_is_ready_and_stays_whatever_becomes_of_it() -> None:
     deployment = documents(K8S / "front-proxy/front-proxy.yaml")[0]
     [container] = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+    assert container["startupProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/-/alive", "port": "http"}
 
 
 def test_images_and_ray_are_of_the_versions_in_this_repository() -> None:

@@ -224,6 +224,11 @@ def test_without_ray_the_answer_is_a_503_envelope(tmp_path: Path) -> None:
     assert answer.headers["retry-after"] == "2"
 
 
+def test_it_is_alive_by_itself(front: Front) -> None:
+    assert requests.get(f"{front.url}/-/alive", timeout=10).json() == {"status": "ok"}
+    assert "/-/alive" not in front.seen
+
+
 def test_the_headers_that_steer_rays_proxy_are_taken_away(front: Front) -> None:
     sent = {
         "x-request-timeout-seconds": "0",

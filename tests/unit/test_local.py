@@ -9,6 +9,7 @@ import pytest
 
 from serve_app import Pcm, TranscriptionRequest, local
 from serve_app.errors import InvalidAudioError, ModelLoadError, ModelNotFoundError
+from serve_app.settings import AppSettings
 from tests.clips import DATA, clip, digits, references, speech
 
 
@@ -87,6 +88,15 @@ def test_errors_are_those_of_http(whisper: local.Whisper) -> None:
         whisper.transcribe(b"no audio")
     with pytest.raises(ModelNotFoundError):
         whisper.transcribe(b"no audio", TranscriptionRequest(model="none"))
+
+
+def test_another_model_of_the_settings_than_the_one_that_is_loaded_is_not_found() -> None:
+    [embedded] = AppSettings().models
+    other = embedded.model_copy(update={"name": "other"})
+    with local.Whisper(AppSettings(models=(embedded, other))) as whisper:
+        assert whisper.transcribe(DATA / "light.flac", TranscriptionRequest(model=embedded.name))
+        with pytest.raises(ModelNotFoundError):
+            whisper.transcribe(DATA / "light.flac", TranscriptionRequest(model="other"))
 
 
 def test_a_callback_that_fails_ends_its_own_file_alone(whisper: local.Whisper) -> None:

@@ -82,7 +82,7 @@ def test_the_sizes_are_faster_whispers() -> None:
 
 
 def test_an_undeclared_model_is_refused_with_the_line_that_would_declare_it() -> None:
-    with pytest.raises(ModelNotFoundError, match=r"turbo, mine.*'- source: base'"):
+    with pytest.raises(ModelNotFoundError, match=r"turbo, mine.*'- {name: NAME, source: base}'"):
         find_model("base", DECLARED)
 
 

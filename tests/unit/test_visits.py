@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from serve_app.api import Keys, create_app
 from serve_app.errors import QueueFullError, TranscriptionError
@@ -65,6 +66,36 @@ def test_a_stream_that_breaks_is_told_by_its_error_and_not_by_the_200_it_began_w
     answer = client.post(URL, files=FILE, data={"stream": "true"})
     assert answer.status_code == 200
     assert [visit.code for visit in seen] == ["429"]
+
+
+async def test_a_caller_who_leaves_amid_an_answer_is_told_as_gone(
+    service: FakeService, seen: list[Visit]
+) -> None:
+    app = create_app(service, record=seen.append)
+    body = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n'
+    body += b'--b\r\ncontent-disposition: form-data; name="stream"\r\n\r\ntrue\r\n--b--\r\n'
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    scope = {"type": "http", "method": "POST", "path": URL, "query_string": b"", "headers": headers}
+
+    upload: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    begun = asyncio.Event()
+
+    async def receive() -> Message:
+        if not upload:
+            await asyncio.Event().wait()
+        return upload.pop()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(app(scope, receive, send))
+    await begun.wait()
+    task.cancel()  # what Serve does to an app whose client has left
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [visit.code for visit in seen] == ["499"]
 
 
 def test_a_python_callers_request_is_told_with_what_became_of_it(seen: list[Visit]) -> None:

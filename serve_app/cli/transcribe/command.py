@@ -20,7 +20,7 @@ from serve_app.settings import COMMUNITY_PIPELINE
 
 FORMAT_OPTION = "--response-format"
 FORMATS = [one.value for one in ResponseFormat]
-DEFAULT_MODEL = "turbo"
+DEFAULT_MODELS = {Task.TRANSCRIBE: "turbo", Task.TRANSLATE: "large-v3"}  # turbo does not translate
 _PUBLISHED = ("openai/whisper-", "distil-whisper/")  # ids of the same models for another engine
 
 # Options that a model in this process needs, and a server has settled already.
@@ -58,7 +58,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--api-key", envvar="API_KEY", help="The server's key (or $API_KEY)."),
     click.option(
         *("--model", "-m", "--model-name", "model"),
-        help=f"A size, Hugging Face id, directory or `embedded`. In process: {DEFAULT_MODEL}.",
+        help="A size, Hugging Face id, directory or `embedded`. In process: turbo; "
+        "with `--task translate` large-v3.",
     ),
     click.option("--language", "-l", help="Code or name; absent: detect."),
     click.option("--task", type=click.Choice([t.value for t in Task]), default="transcribe"),
@@ -212,7 +213,7 @@ def _door_opener(given: dict[str, Any], *, has_turns: bool) -> Callable[[], Door
 
 def _load(given: dict[str, Any], diarization: str | None) -> local.Whisper:
     """Load the models; say what was chosen. Raises click.ClickException."""
-    model = given["model"] or DEFAULT_MODEL
+    model = given["model"] or DEFAULT_MODELS[Task(given["task"])]
     for publisher in _PUBLISHED:
         if model.removeprefix(publisher) in SIZES:
             model = model.removeprefix(publisher)

@@ -18,6 +18,7 @@ from serve_app.stages.render.bodies import (
 )
 from serve_app.stages.render.events import PING, event, render_delta, render_done
 from serve_app.stages.render.subtitles import make_cues, render_srt, render_vtt
+from serve_app.stages.render.turns import render_rttm, render_turns
 
 __all__ = [
     "PING",
@@ -27,6 +28,8 @@ __all__ = [
     "render",
     "render_delta",
     "render_done",
+    "render_rttm",
+    "render_turns",
     "to_dict",
     "to_srt",
     "to_vtt",

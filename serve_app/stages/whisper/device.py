@@ -23,6 +23,7 @@ FLOAT16_BYTES = 2
 # Working memory of the encoder for one window of a model 1280 wide (large, turbo, distil): its
 # attention scores and the widest layer's activations in float16. An estimate, not a measurement.
 ENCODER_BYTES_AT_1280 = 130e6
+_NVIDIA_SMI_S = 30.0  # it takes a second or two where the driver has to wake
 USABLE_SHARE = 0.9  # of the memory free after the model is loaded; the allocator wastes some
 
 
@@ -133,17 +134,21 @@ def free_cuda_bytes() -> int | None:
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     if not (device and shutil.which("nvidia-smi")):
         return None
-    answer = subprocess.run(
-        [
-            "nvidia-smi",
-            f"--id={device}",
-            "--query-gpu=memory.free",
-            "--format=csv,noheader,nounits",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,  # a driver that does not answer leaves the figure unknown
-    )
+    try:
+        answer = subprocess.run(
+            [
+                "nvidia-smi",
+                f"--id={device}",
+                "--query-gpu=memory.free",
+                "--format=csv,noheader,nounits",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,  # a driver that does not answer leaves the figure unknown
+            timeout=_NVIDIA_SMI_S,
+        )
+    except subprocess.TimeoutExpired:
+        return None
     mib = answer.stdout.strip()
     return int(mib) * 2**20 if mib.isdigit() else None
 

@@ -94,13 +94,21 @@ class WhisperEngine:
         """Tell whether the model knows more than English."""
         return bool(self._whisper.model.is_multilingual)
 
-    def largest_batch(self, wanted: int | None) -> int:
-        """Return the wanted batch size, or what suits the device and its free memory."""
-        on_gpu = self.placement.device == "cuda"
+    def free_bytes(self) -> int | None:
+        """Return the device's free memory now; None where it is not known, as on a CPU."""
+        return device.free_cuda_bytes() if self.placement.device == "cuda" else None
+
+    def largest_batch(self, wanted: int | None, free_bytes: int | None) -> int:
+        """Return the wanted batch size, or what suits the device.
+
+        Args:
+            wanted: None: as large as is of use there.
+            free_bytes: of the device while no batch runs; None: not known.
+        """
         return device.largest_batch(
             wanted or device.default_batch(self.placement.device),
             self._shape,
-            free_bytes=device.free_cuda_bytes() if on_gpu else None,
+            free_bytes=free_bytes,
             beam_size=self._settings.beam_size,
             n_workers=self._settings.n_workers,
         )

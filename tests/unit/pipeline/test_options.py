@@ -104,6 +104,9 @@ def test_a_language_the_model_does_not_know_is_refused_with_those_it_does(asked:
     with pytest.raises(InvalidRequestError, match="en, tr, zh") as caught:
         pipeline.decode_options(TranscriptionRequest(language=asked), MODEL, MANY)
     assert caught.value.param == "language"
+    with pytest.raises(InvalidRequestError) as caught:
+        pipeline.decode_options(TranscriptionRequest(languages=("en", asked)), MODEL, MANY)
+    assert caught.value.param == "languages"
 
 
 def test_translation_is_refused_by_a_model_that_only_transcribes() -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from serve_app import pipeline
-from serve_app.domain import DecodeCursor, TranscriptionRequest, VadOptions
-from serve_app.errors import InvalidAudioError
+from serve_app.domain import DecodeCursor, TranscriptionRequest, VadChanges, VadOptions
+from serve_app.errors import InvalidAudioError, InvalidRequestError
 from serve_app.settings import AppSettings
 from serve_app.stages.vad import SpeechDetector
 from tests.clips import encode, join, noise, silence, speech
@@ -106,6 +106,27 @@ def test_the_first_slice_is_short_and_later_ones_long() -> None:
     later = pipeline.prepare_options(settings, model, request, is_first=False)
     assert (first.max_slice_s, later.max_slice_s) == (60, 120)
     assert first.max_chunk_s == model.max_chunk_s
+
+
+def test_what_a_request_says_about_the_vad_lies_over_the_profiles() -> None:
+    settings = AppSettings(vad=VadOptions(threshold=0.6, min_silence_s=0.3))
+    [model] = settings.models
+
+    def vad(asked: VadOptions | VadChanges | None) -> VadOptions | None:
+        request = TranscriptionRequest(vad=asked)
+        return pipeline.prepare_options(settings, model, request, is_first=True).vad
+
+    assert vad(None) == settings.vad
+    assert vad(VadChanges(threshold=0.4)) == VadOptions(threshold=0.4, min_silence_s=0.3)
+    assert vad(VadOptions(threshold=0.4)) == VadOptions(threshold=0.4)
+
+
+def test_padding_that_leaves_a_chunk_no_speech_is_refused() -> None:
+    settings = AppSettings()
+    [model] = settings.models
+    request = TranscriptionRequest(vad=VadChanges(speech_pad_s=model.max_chunk_s / 2))
+    with pytest.raises(InvalidRequestError, match="padded by at most"):
+        pipeline.prepare_options(settings, model, request, is_first=True)
 
 
 def test_without_vad_everything_is_kept_and_cut_where_it_is_quiet(

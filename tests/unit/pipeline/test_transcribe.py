@@ -47,6 +47,15 @@ def test_a_failed_device_is_told_from_a_bad_chunk_so_that_another_replica_is_ask
     assert [type(outcome) for outcome in outcomes] == [ReplicaLostError, ReplicaLostError]
 
 
+def test_what_breaks_the_engine_is_logged_where_it_happens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline.transcribe_batch(EchoEngine(fails_on=lambda value: value == 3), [job(2), job(3)])
+    [record] = caplog.records
+    assert record.exc_info
+    assert "planted" in str(record.exc_info[1])
+
+
 def test_a_chunk_that_breaks_the_engine_fails_alone() -> None:
     engine = EchoEngine(fails_on=lambda value: value == 3)
     outcomes = pipeline.transcribe_batch(engine, [job(i) for i in range(8)])

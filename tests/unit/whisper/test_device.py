@@ -1,9 +1,11 @@
+import sys
 from pathlib import Path
 
 import pytest
 
 from serve_app.models import locate_model
 from serve_app.settings import EMBEDDED, ModelSettings
+from serve_app.stages.whisper import device
 from serve_app.stages.whisper.device import (
     ModelShape,
     Placement,
@@ -93,6 +95,18 @@ def test_free_memory_is_what_the_driver_says_of_the_visible_device(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
     assert free_cuda_bytes() == free
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert free_cuda_bytes() is None
+
+
+def test_a_driver_that_hangs_leaves_the_free_memory_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(device, "_NVIDIA_SMI_S", 0.2)
     assert free_cuda_bytes() is None
 
 

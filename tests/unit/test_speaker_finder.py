@@ -1,0 +1,63 @@
+"""How the Ingress finds a diarizer that starts, or is full. Only the calls into Ray are planted."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from serve_app.deployments import diarizer
+from serve_app.deployments.diarizer import SpeakerFinder
+from serve_app.domain import ANY_SPEAKERS, Diarization
+from serve_app.errors import ServiceUnavailableError
+from serve_app.settings import AppSettings, DiarizationSettings
+
+FOUND = Diarization(turns=(), exclusive=(), duration_s=1.0)
+SETTINGS = AppSettings(diarization=DiarizationSettings(), cold_start_wait_s=0)
+
+
+class Replica:
+    """Answers `info` so many times; keeps its files until there is room."""
+
+    def __init__(self, n_answers: int) -> None:
+        self.n_left = n_answers
+        self.room = asyncio.Event()
+
+    async def info(self, _: Any) -> None:
+        if self.n_left == 0:
+            await asyncio.Event().wait()
+        self.n_left -= 1
+
+    async def diarize(self, *_: Any, **__: Any) -> Diarization:
+        await self.room.wait()
+        return FOUND
+
+
+def finder_of(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> SpeakerFinder:
+    monkeypatch.setattr(diarizer, "call", replica.info)
+    monkeypatch.setattr(diarizer, "ask", replica.diarize)
+    monkeypatch.setattr(diarizer, "_ANSWER_S", 0.05)
+    handle: Any = SimpleNamespace(info=None)
+    return SpeakerFinder(handle, SETTINGS, lambda: None)
+
+
+async def test_where_no_diarizer_answers_it_is_said_to_be_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finder = finder_of(Replica(n_answers=0), monkeypatch)
+    with pytest.raises(ServiceUnavailableError, match="starting"):
+        await finder.find_turns(b"", ANY_SPEAKERS)
+
+
+async def test_where_the_diarizer_is_full_a_file_waits_for_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica = Replica(n_answers=1)
+    finder = finder_of(replica, monkeypatch)
+    first = asyncio.ensure_future(finder.find_turns(b"", ANY_SPEAKERS))
+    await asyncio.sleep(0.01)
+    second = asyncio.ensure_future(finder.find_turns(b"", ANY_SPEAKERS))
+    await asyncio.sleep(0.2)
+    assert not second.done()
+    replica.room.set()
+    assert [await first, await second] == [FOUND, FOUND]
