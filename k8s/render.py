@@ -85,8 +85,8 @@ def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
     total = 0
     for deployment in deployments:
         scaling: Document = deployment.get("autoscaling_config") or {}
-        fixed = deployment.get("num_replicas", 1)
-        n_replicas = scaling[bound] if bound in scaling else fixed
+        fixed: int = deployment.get("num_replicas", 1)
+        n_replicas = scaling.get(bound, fixed)
         # A replica's share lies on one card: two of 0.55 need two.
         share = _gpus(deployment) or float(_options(deployment).get("num_cpus", 1)) / n_cores
         if share > 1:
