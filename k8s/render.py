@@ -72,24 +72,24 @@ def _gpus(deployment: Document) -> float:
 
 
 def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
-    """Return how many pods a group's deployments fill, each pod with one GPU.
+    """Return how many pods a group's deployments fill, each pod with one GPU at the most.
 
     Args:
         deployments: of the group.
-        n_cores: of a pod, for those that take no GPU.
+        n_cores: of a pod.
         bound: `min_replicas` or `max_replicas`.
 
     Raises:
-        ValueError: no pod is large enough for a replica.
+        ValueError: a replica takes more than a pod has, or nothing.
     """
     total = 0
     for deployment in deployments:
         scaling: Document = deployment.get("autoscaling_config") or {}
         fixed: int = deployment.get("num_replicas", 1)
         n_replicas = scaling.get(bound, fixed)
-        # A replica's share lies on one card: two of 0.55 need two.
-        share = _gpus(deployment) or float(_options(deployment).get("num_cpus", 1)) / n_cores
-        if share > 1:
+        # A replica lies in one pod: two that take 0.55 of one need two.
+        share = max(_gpus(deployment), float(_options(deployment).get("num_cpus", 1)) / n_cores)
+        if not 0 < share <= 1:
             raise ValueError(f"{deployment['name']}: a pod has one GPU and {n_cores} cores")
         total += math.ceil(n_replicas / math.floor(1 / share))
     return total

@@ -14,6 +14,8 @@ from serve_app.domain import (
     Transcript,
     TranscriptDelta,
     TranscriptionRequest,
+    VadChanges,
+    VadOptions,
 )
 from serve_app.errors import TranscriptionError
 from serve_app.stages.render import to_dict, to_srt, to_vtt
@@ -29,6 +31,8 @@ __all__ = [
     "TranscriptDelta",
     "TranscriptionError",
     "TranscriptionRequest",
+    "VadChanges",
+    "VadOptions",
     "to_dict",
     "to_srt",
     "to_vtt",

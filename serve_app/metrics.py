@@ -51,7 +51,7 @@ REQUESTS = Metric(
     name="serve_app_requests",
     kind=Kind.COUNTER,
     description="Requests answered: HTTP by path, Python callers' by method as `handle:...`; "
-    "`code` is the HTTP status, 499 where the caller left.",
+    "`code` is the HTTP status, 499 where the caller left before its end.",
     labels=("route", "model", "code"),
 )
 REQUEST_SECONDS = Metric(

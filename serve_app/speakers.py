@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve_app import models
+from serve_app.contexts import make_aside
 from serve_app.domain import (
     DecodeLimits,
     Diarization,
@@ -171,9 +172,7 @@ class SpeakerSearch:
             if self._is_fatal(error):
                 raise
             return replace(transcript, warnings=(*transcript.warnings, NO_SPEAKERS))
-        segments = await asyncio.to_thread(
-            turns.assign_speakers, transcript.segments, found.exclusive
-        )
+        segments = await make_aside(turns.assign_speakers, transcript.segments, found.exclusive)
         return replace(transcript, segments=segments, turns=found.turns)
 
     def _is_fatal(self, error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from serve_app.errors import TranscriptionError
 
 NO_MODEL = "-"  # no declared model has that name
 OTHER_ROUTE = "other"  # a path that the app does not have
-GONE = 499  # the caller left before its answer: nginx's number
+GONE = 499  # the caller left before its answer's end: nginx's number
 
 
 @dataclass(kw_only=True)

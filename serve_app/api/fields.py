@@ -198,7 +198,7 @@ FIELDS: Mapping[str, Field] = {
         read=single(to_integer), description="Characters in a line of srt and vtt.", schema=INTEGER
     ),
     "max_line_count": Field(
-        read=single(to_integer), description="Lines in a cue of srt and vtt.", schema=INTEGER
+        read=single(to_integer), description="Such lines in a cue of srt and vtt.", schema=INTEGER
     ),
     "beam_size": Field(
         read=single(to_integer), description="Beams at temperature 0.", schema=INTEGER

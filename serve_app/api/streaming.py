@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from starlette.responses import Response, StreamingResponse
 
 from serve_app.api.errors import to_body
+from serve_app.contexts import make_aside
 from serve_app.domain import Transcript, TranscriptDelta
 from serve_app.errors import TranscriptionError
 from serve_app.stages.render import PING, event, render_delta, render_done
@@ -60,7 +61,7 @@ async def _body(
                 continue
             made = upcoming.result()
             if isinstance(made, Transcript):
-                yield await asyncio.to_thread(render_done, made.warn(warnings))
+                yield await make_aside(render_done, made.warn(warnings))
                 return
             if made.text:
                 yield render_delta(made)

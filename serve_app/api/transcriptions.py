@@ -1,6 +1,5 @@
 """The two routes that write down what is said."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -11,6 +10,7 @@ from serve_app.api.fields import FIELDS, read_fields
 from serve_app.api.forms import UPLOAD_ERRORS, read_upload
 from serve_app.api.service import SERVICE_ERRORS, TranscriptionService
 from serve_app.api.streaming import stream_events
+from serve_app.contexts import make_aside
 from serve_app.domain import Task
 from serve_app.errors import (
     ModelLoadingError,
@@ -74,7 +74,7 @@ def _answer(service: TranscriptionService, task: Task) -> Callable[[Request], Aw
             return await stream_events(events, asked.warnings)
         made = await service.transcribe(upload.audio, asked.request)
         made = made.warn(asked.warnings)
-        body = await asyncio.to_thread(render, made, asked.request)
+        body = await make_aside(render, made, asked.request)
         return Response(body.content, media_type=body.media_type)
 
     return answer

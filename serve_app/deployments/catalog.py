@@ -138,6 +138,15 @@ class Catalog:
             if not _count(deployment, _SERVES) and deployment.status not in _AT_ZERO
         ]
 
+    async def is_up(self, handle: DeploymentHandle[Any]) -> bool:
+        """Tell whether a deployment of the app has a replica; no, where Serve does not tell."""
+        try:
+            deployments = await self._app_deployments()
+        except ServiceUnavailableError:
+            return False
+        known = deployments.get(handle.deployment_name)
+        return known is not None and _count(known, _SERVES) > 0
+
     def _card(
         self, model: ModelSettings, deployments: Mapping[str, DeploymentStatusOverview]
     ) -> ModelCard:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -93,15 +93,24 @@ class SpeakerFinder:
         diarizer: DeploymentHandle[Any] | None,
         settings: AppSettings,
         on_retry: Callable[[], None],
+        is_up: Callable[[DeploymentHandle[Any]], Awaitable[bool]],
     ) -> None:
+        """Find speakers by that deployment.
+
+        Args:
+            diarizer: the app's; None: it has none.
+            settings: the app's.
+            on_retry: told of each try after a replica was lost.
+            is_up: tells whether a deployment has a replica.
+        """
         self._diarizer = diarizer
         self._settings = settings
         # A file takes much longer than a chunk, for which the profile's limit is made.
         limits = settings.diarization or DiarizationSettings()
         patient = settings.retry.model_copy(update={"try_timeout_s": limits.file_timeout_s})
         self._retries = Retries(patient, on_retry)
+        self._is_up = is_up
         self._wake: asyncio.Future[Any] | None = None  # a call that waits for a first replica
-        self._n_asked = 0  # files that a replica has, or that wait for room in one
 
     def search(self, data: Any, request: TranscriptionRequest) -> SpeakerSearch:
         """Return the search for the turns that a request needs, in a file of the object store.
@@ -127,13 +136,9 @@ class SpeakerFinder:
 
         async def find(is_suspect: bool) -> Diarization:
             await self._wait_for_replica(diarizer)
-            self._n_asked += 1
-            try:
-                found: Diarization = await ask(
-                    diarizer, "diarize", data, options, is_suspect=is_suspect
-                )
-            finally:
-                self._n_asked -= 1
+            found: Diarization = await ask(
+                diarizer, "diarize", data, options, is_suspect=is_suspect
+            )
             return found
 
         try:
@@ -147,7 +152,7 @@ class SpeakerFinder:
         """Wait a while for a first replica; it goes on starting where it takes longer.
 
         One that dies over this question has not died of a file: the next one is waited for. One
-        that is full does not answer it, and has files of ours: another one may wait for its room.
+        that is full does not answer it; the file may wait for room there.
         """
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + max(_ANSWER_S, self._settings.cold_start_wait_s)
@@ -156,7 +161,7 @@ class SpeakerFinder:
                 self._wake = start_apart(call(diarizer.info))
             await asyncio.wait({self._wake}, timeout=left_s)
             if not self._wake.done():
-                if self._n_asked:
+                if await self._is_up(diarizer):
                     return
                 break
             try:
@@ -165,7 +170,7 @@ class SpeakerFinder:
                 await asyncio.sleep(_ASK_EVERY_S)
             else:
                 return
-        raise ServiceUnavailableError("The diarization deployment is starting, or full.")
+        raise ServiceUnavailableError("The diarization deployment is starting.")
 
     def _check(self, param: str | None) -> DeploymentHandle[Any]:
         if self._diarizer is None:

@@ -1,6 +1,5 @@
 """A file of the object store in, its transcript out: how the Ingress uses the other deployments."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, AsyncExitStack
@@ -8,6 +7,7 @@ from typing import Any
 
 from serve_app import channels, pipeline
 from serve_app.admission import ChunkBudget
+from serve_app.contexts import make_aside
 from serve_app.deployments.calls import time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.preprocessor import FileReader
@@ -81,8 +81,7 @@ class Runs:
             async for pair in chunks:
                 made.append(pair)
                 yield TranscriptDelta(text=text.add(pair[1].text), logprobs=pair[1].logprobs)
-        # In a thread: with the words of hours it takes seconds, and others wait here.
-        yield await asyncio.to_thread(
+        yield await make_aside(
             pipeline.finish, made, request, duration_s=run.duration_s, model=model.name
         )
 
@@ -100,7 +99,7 @@ class Runs:
                 watched = [await stack.enter_async_context(self._load.chunks(run)) for run in runs]
                 made = await channels.collect_all(watched)
         transcripts = [
-            await asyncio.to_thread(
+            await make_aside(
                 pipeline.finish, pairs, request, duration_s=run.duration_s, model=model.name
             )
             for run, pairs in zip(runs, made, strict=True)

@@ -51,7 +51,7 @@ class SpeakerOptions:
             )
         if len(set(names)) < len(names):
             raise InvalidRequestError("known_speaker_names", "Two known speakers share a name.")
-        if not all(1 <= len(name) <= MAX_NAME and name.isprintable() for name in names):
+        if not all(n.strip() and len(n) <= MAX_NAME and n.isprintable() for n in names):
             raise InvalidRequestError(
                 "known_speaker_names",
                 f"A known speaker's name must be 1 to {MAX_NAME} characters, in one line.",

@@ -112,16 +112,16 @@ def _vad(settings: AppSettings, model: ModelSettings, request: TranscriptionRequ
     asked = request.vad
     if asked is None:
         return settings.vad
-    vad = asked.over(settings.vad) if isinstance(asked, VadChanges) else asked
     # Silero takes the padding off the longest span, so none would be left for speech.
     most_s = (model.max_chunk_s - MIN_SPAN_S) / 2
-    if vad.speech_pad_s > most_s:
+    pad_s = asked.speech_pad_s or 0.0
+    if pad_s > most_s and not request.clip_timestamps:
         raise InvalidRequestError(
-            "vad_parameters",
+            None,  # it has several names
             f"Speech can be padded by at most {most_s:g} s, as chunks are {model.max_chunk_s:g} s "
-            f"long; got {vad.speech_pad_s:g} s.",
+            f"long; got {pad_s:g} s.",
         )
-    return vad
+    return asked.over(settings.vad) if isinstance(asked, VadChanges) else asked
 
 
 def _find_spans(

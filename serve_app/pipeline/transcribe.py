@@ -42,8 +42,11 @@ def transcribe_batch(
     try:
         return list(engine.transcribe(jobs))
     except Exception as error:  # noqa: BLE001 - whatever the engine throws becomes a value
-        if is_out_of_memory(error) and on_out_of_memory:
-            on_out_of_memory(len(jobs))
+        if is_out_of_memory(error):
+            if on_out_of_memory:
+                on_out_of_memory(len(jobs))
+        elif is_device_failure(error):  # then nothing else will succeed in this process
+            return [_as_value(error)] * len(jobs)
         if len(jobs) == 1:
             return [_as_value(error)]
         half = len(jobs) // 2

@@ -208,7 +208,7 @@ NAMES = (
     *(
         Name(name=name, values="anything", no_meaning=why)
         for name, why in (
-            ("PRELOAD_MODELS", "what the profile declares is loaded at the start"),
+            ("PRELOAD_MODELS", "the profile says which models are loaded at the start"),
             ("TTS_MODEL_TTL", "serve_app does not speak"),
             ("ENABLE_UI", "there is no web page but /docs"),
             ("LOOPBACK_HOST_URL", "there is no web page but /docs"),

@@ -133,6 +133,10 @@ def test_flags_reach_the_service(field: str, client: TestClient, service: FakeSe
             "known_speaker_names",
         ),
         (
+            {"known_speaker_names": " ", "known_speaker_references": url(b"1")},
+            "known_speaker_names",
+        ),
+        (
             {"known_speaker_names": ["a"] * 17, "known_speaker_references": [url(b"1")] * 17},
             "known_speaker_names",
         ),

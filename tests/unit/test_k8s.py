@@ -80,18 +80,19 @@ def test_a_deployment_takes_the_group_of_its_first_word() -> None:
 
 
 def test_gpu_pods_are_counted_by_whole_replicas_on_a_card() -> None:
-    def transcriber(share: float, n: int) -> Document:
+    def transcriber(share: float, n: int, cpus: int = 1) -> Document:
         return {
             "name": "WhisperTranscriber-x",
-            "ray_actor_options": {"num_gpus": share},
+            "ray_actor_options": {"num_gpus": share, "num_cpus": cpus},
             "autoscaling_config": {"max_replicas": n},
         }
 
     assert render.pods([transcriber(1, 8)], 4, "max_replicas") == 8
     assert render.pods([transcriber(0.55, 8)], 4, "max_replicas") == 8
     assert render.pods([transcriber(0.25, 8)], 4, "max_replicas") == 2
-    with pytest.raises(ValueError, match="one GPU"):
-        render.pods([transcriber(2, 8)], 4, "max_replicas")
+    for gpus, cpus in ((2, 1), (1, 8), (0, 0)):
+        with pytest.raises(ValueError, match="one GPU"):
+            render.pods([transcriber(gpus, 8, cpus)], 4, "max_replicas")
 
 
 def with_speakers(*sets: str) -> Document:
@@ -114,8 +115,10 @@ def test_a_diarizer_without_a_gpu_gets_pods_without_one() -> None:
 
 def test_a_diarizer_with_half_a_gpu_gets_a_card_for_two() -> None:
     options = "deployments.SpeakerDiarizer.ray_actor_options"
-    group = with_speakers("--set", f"{options}.num_gpus=0.5", "--set", f"{options}.num_cpus=1")
+    group = with_speakers("--set", f"{options}.num_gpus=0.5", "--set", f"{options}.num_cpus=2")
     assert (group["minReplicas"], group["maxReplicas"]) == (1, 2)
+    by_cores = with_speakers("--set", f"{options}.num_gpus=0.5")  # 4 cores each, of a pod's 4
+    assert by_cores["maxReplicas"] == 4
     [container] = group["template"]["spec"]["containers"]
     assert container["resources"]["limits"][render.GPU] == "1"
 

@@ -16,35 +16,36 @@ FOUND = Diarization(turns=(), exclusive=(), duration_s=1.0)
 SETTINGS = AppSettings(diarization=DiarizationSettings(), cold_start_wait_s=0)
 
 
-class Replica:
-    """Answers `info` so many times; keeps its files until there is room."""
+class Full:
+    """A replica that does not answer `info`, as one that starts or is full."""
 
-    def __init__(self, n_answers: int) -> None:
-        self.n_left = n_answers
+    def __init__(self, *, is_up: bool) -> None:
+        self.is_up = is_up
         self.room = asyncio.Event()
 
     async def info(self, _: Any) -> None:
-        if self.n_left == 0:
-            await asyncio.Event().wait()
-        self.n_left -= 1
+        await asyncio.Event().wait()
 
     async def diarize(self, *_: Any, **__: Any) -> Diarization:
         await self.room.wait()
         return FOUND
 
+    async def tell(self, _: Any) -> bool:
+        return self.is_up
 
-def finder_of(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> SpeakerFinder:
+
+def finder_of(replica: Full, monkeypatch: pytest.MonkeyPatch) -> SpeakerFinder:
     monkeypatch.setattr(diarizer, "call", replica.info)
     monkeypatch.setattr(diarizer, "ask", replica.diarize)
     monkeypatch.setattr(diarizer, "_ANSWER_S", 0.05)
     handle: Any = SimpleNamespace(info=None)
-    return SpeakerFinder(handle, SETTINGS, lambda: None)
+    return SpeakerFinder(handle, SETTINGS, lambda: None, replica.tell)
 
 
 async def test_where_no_diarizer_answers_it_is_said_to_be_starting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    finder = finder_of(Replica(n_answers=0), monkeypatch)
+    finder = finder_of(Full(is_up=False), monkeypatch)
     with pytest.raises(ServiceUnavailableError, match="starting"):
         await finder.find_turns(b"", ANY_SPEAKERS)
 
@@ -52,12 +53,10 @@ async def test_where_no_diarizer_answers_it_is_said_to_be_starting(
 async def test_where_the_diarizer_is_full_a_file_waits_for_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    replica = Replica(n_answers=1)
+    replica = Full(is_up=True)
     finder = finder_of(replica, monkeypatch)
-    first = asyncio.ensure_future(finder.find_turns(b"", ANY_SPEAKERS))
-    await asyncio.sleep(0.01)
-    second = asyncio.ensure_future(finder.find_turns(b"", ANY_SPEAKERS))
+    finding = asyncio.ensure_future(finder.find_turns(b"", ANY_SPEAKERS))
     await asyncio.sleep(0.2)
-    assert not second.done()
+    assert not finding.done()
     replica.room.set()
-    assert [await first, await second] == [FOUND, FOUND]
+    assert await finding == FOUND

@@ -49,7 +49,7 @@ def to_srt(
     Args:
         transcript: asked for with `segments=True`, or `words=True` where lines have a width.
         max_line_width: in characters; None: no limit.
-        max_line_count: lines in a cue; None: no limit.
+        max_line_count: lines of that width in a cue; None: no limit.
     """
     lines = TranscriptionRequest(
         response_format=ResponseFormat.SRT,
