@@ -16,6 +16,8 @@ _MIN_RETRY_S, _MAX_RETRY_S = 1.0, 60.0
 # The requests that tell how fast places come free: the last ones, if they ended lately.
 _N_ENDS, _MIN_ENDS, _LATELY_S = 32, 4, 60.0
 
+_SMALL_PART = 64  # an upload of at most so small a part of what all may hold is small
+
 
 class ChunkBudget:
     """The chunks of one model that may wait or run at the same time."""
@@ -75,10 +77,21 @@ class ChunkBudget:
 
 
 class ByteBudget:
-    """The bytes of all uploads that are in memory at the same time."""
+    """The bytes of all uploads that are in memory at the same time.
 
-    def __init__(self, n_bytes: int) -> None:
+    A part of them is for small uploads alone, so that a few large ones do not shut everybody out.
+    """
+
+    def __init__(self, n_bytes: int, *, n_reserved: int) -> None:
+        """Make a budget.
+
+        Args:
+            n_bytes: of all uploads together.
+            n_reserved: of those, for small uploads alone.
+        """
         self._n_left = n_bytes
+        self._n_small = n_bytes // _SMALL_PART
+        self._n_reserved = n_reserved
 
     @contextmanager
     def hold(self) -> Iterator["HeldBytes"]:
@@ -89,14 +102,20 @@ class ByteBudget:
         finally:
             self._n_left += held.n_bytes
 
-    def check(self, n_bytes: int) -> None:
-        """Take none. Raises QueueFullError where so many are not left now."""
-        if n_bytes > self._n_left:
+    def check(self, n_bytes: int, n_held: int = 0) -> None:
+        """Take none. Raises QueueFullError where so many are not left now.
+
+        Args:
+            n_bytes: of one upload, more than it holds.
+            n_held: that it holds.
+        """
+        is_small = n_held + n_bytes <= self._n_small
+        if n_bytes > self._n_left - (0 if is_small else self._n_reserved):
             raise QueueFullError
 
-    def take(self, n_bytes: int) -> None:
-        """Take so many. Raises QueueFullError where they are not left."""
-        self.check(n_bytes)
+    def take(self, n_bytes: int, n_held: int) -> None:
+        """Take so many. The arguments and errors are those of `check`."""
+        self.check(n_bytes, n_held)
         self._n_left -= n_bytes
 
 
@@ -110,5 +129,5 @@ class HeldBytes:
     def grow_to(self, n_bytes: int) -> None:
         """Hold at least so many. Raises QueueFullError where they are not left."""
         if (n_more := n_bytes - self.n_bytes) > 0:
-            self._budget.take(n_more)
+            self._budget.take(n_more, self.n_bytes)
             self.n_bytes = n_bytes

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import Transcript, TranscriptDelta
+from serve_app.domain import DecodeLimits, Transcript, TranscriptDelta
 from serve_app.errors import InvalidRequestError
 from serve_app.stages import audio, naming, turns
 
@@ -19,13 +19,17 @@ MAX_CHANNELS = 8  # 7.1 sound; each channel costs as much as a file of its own
 T = TypeVar("T")
 
 
-def count_channels(data: bytes | memoryview | NDArray[np.uint8]) -> int:
+def count_channels(data: bytes | memoryview | NDArray[np.uint8], limits: DecodeLimits) -> int:
     """Return how many channels a file's audio has where it begins.
+
+    Args:
+        data: the whole file as uploaded.
+        limits: of decoding.
 
     Raises:
         InvalidAudioError: the bytes are not audio that can be decoded (or one of its kinds).
     """
-    return audio.decode_audio(data, max_s=audio.MIN_AUDIO_S).n_channels
+    return audio.decode_audio(data, max_s=audio.MIN_AUDIO_S, limits=limits).n_channels
 
 
 def select_channels(n_channels: int) -> list[int | None]:

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.domain import NO_LIMITS, Chunk, DecodeCursor, DecodeLimits, Span, SpeechRequest
+from serve_app.contexts import make_aside
+from serve_app.domain import (
+    NO_LIMITS,
+    Chunk,
+    DecodeCursor,
+    DecodeLimits,
+    Span,
+    SpeechRequest,
+    VadOptions,
+)
 from serve_app.pipeline import Prepared
 from serve_app.stages import audio
 from serve_app.stages.vad import SpeechDetector, join_spans, pad_spans, split_open
@@ -110,8 +119,12 @@ async def collect_speech(
         cursor = found.cursor
         if cursor is None:
             break
+    return await make_aside(_finish_spans, spans, vad, duration_s=found.duration_s)
+
+
+def _finish_spans(spans: Sequence[Span], vad: VadOptions, *, duration_s: float) -> tuple[Span, ...]:
     long_enough = [span for span in spans if span.duration_s > vad.min_speech_s]
-    return tuple(pad_spans(long_enough, vad.speech_pad_s, duration_s=found.duration_s))
+    return tuple(pad_spans(long_enough, vad.speech_pad_s, duration_s=duration_s))
 
 
 async def first_chunk(

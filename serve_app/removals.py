@@ -5,12 +5,15 @@ Runs on one event loop; knows no Ray: whoever makes one says how to look.
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from serve_app.contexts import start_apart
 from serve_app.errors import ServiceUnavailableError
+
+logger = logging.getLogger("ray.serve")
 
 LOOK_EVERY_S = 2.0  # much shorter than a client waits, and nothing to the controller
 
@@ -63,10 +66,15 @@ class Removals:
             await asyncio.sleep(self._look_every_s)
             if not any(self._limits.values()):
                 continue
-            with suppress(ServiceUnavailableError):
+            try:
                 present = await self._look()
-                for model in self._limits.keys() - present:
-                    self._end(self._limits[model])
+            except ServiceUnavailableError:
+                continue
+            except Exception:  # whatever it is, the next look must come
+                logger.exception("cannot tell which models are still served")
+                continue
+            for model in self._limits.keys() - present:
+                self._end(self._limits[model])
 
     def _end(self, limits: set[asyncio.Timeout]) -> None:
         now_s = asyncio.get_running_loop().time()

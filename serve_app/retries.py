@@ -6,6 +6,7 @@ lost.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 from serve_app.errors import ReplicaLostError, UnprocessableAudioError
@@ -38,15 +39,7 @@ class Retries:
         Raises:
             ReplicaLostError: the last try was lost as well.
         """
-        pause_s = self._settings.first_pause_s
-        for _ in range(self._settings.max_tries - 1):
-            try:
-                return await self._try(work)
-            except ReplicaLostError:
-                self._on_retry()
-                await asyncio.sleep(pause_s)
-                pause_s *= 2
-        return await self._try(work)
+        return await self._repeat(work, nullcontext)
 
     async def run_on_upload(self, work: Callable[[bool], Awaitable[Answer]]) -> Answer:
         """Do work that an upload may make deadly for its replica.
@@ -79,8 +72,25 @@ class Retries:
             return await self._try(watched)
         except ReplicaLostError:
             self._on_retry()
-        async with self._alone:
-            return await self.run(watched)
+        return await self._repeat(watched, lambda: self._alone if n_deaths else nullcontext())
+
+    async def _repeat(
+        self,
+        work: Callable[[], Awaitable[Answer]],
+        turn: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> Answer:
+        """Do the work until it is answered, each time within its turn."""
+        pause_s = self._settings.first_pause_s
+        for _ in range(self._settings.max_tries - 1):
+            try:
+                async with turn():
+                    return await self._try(work)
+            except ReplicaLostError:
+                self._on_retry()
+                await asyncio.sleep(pause_s)
+                pause_s *= 2
+        async with turn():
+            return await self._try(work)
 
     async def _try(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
         try:

@@ -83,15 +83,23 @@ class ApiSettings(Settings):
     # in memory, and Ray's object store a copy of it, so this bounds what one request can cost.
     max_upload_bytes: PositiveInt = 2**30
     # All uploads that an Ingress replica reads or answers at the same time, which is what they take
-    # of its memory. One that does not fit beside the others is told to come again.
+    # of its memory. One that does not fit beside the others is told to come again. A quarter is for
+    # small uploads alone, of at most a 64th (64 MiB), so that large ones do not shut everybody out.
     max_held_bytes: PositiveInt = 4 * 2**30
     # A whole upload: 1 GiB in 10 minutes is 14 Mbit/s.
     upload_timeout_s: float = Field(600.0, gt=0)
 
+    @property
+    def reserved_bytes(self) -> int:
+        """Return how many of `max_held_bytes` are for small uploads alone."""
+        return self.max_held_bytes // 4
+
     @model_validator(mode="after")
     def _one_upload_fits(self) -> "ApiSettings":
-        if self.max_held_bytes < self.max_upload_bytes:
-            raise ValueError("max_held_bytes is below max_upload_bytes: one upload must fit")
+        if self.max_held_bytes - self.reserved_bytes < self.max_upload_bytes:
+            raise ValueError(
+                "three quarters of max_held_bytes are below max_upload_bytes: one upload must fit"
+            )
         return self
 
 
@@ -154,6 +162,8 @@ class DiarizationSettings(Settings):
     max_audio_s: float = Field(1800.0, gt=0)
     # Of the whole file, before the model sees it: an hour is about 15 s of one core.
     decode_timeout_s: float = Field(300.0, gt=0)
+    # What decoding may take beside the samples: the replica that needs more ends itself.
+    decode_memory_bytes: PositiveInt = 2**30
     # A file that takes longer counts as hung, and its replica is replaced.
     file_timeout_s: float = Field(3600.0, gt=0)
     # Cosine from which on two voices may be a known speaker's.

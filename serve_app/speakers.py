@@ -6,6 +6,7 @@ Knows no Ray.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +76,7 @@ def diarize_file(
     options: SpeakerOptions,
     model: SpeakerModel,
     settings: DiarizationSettings,
+    decoding: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Diarization:
     """Find out who speaks when in a file.
 
@@ -83,16 +85,19 @@ def diarize_file(
         options: what is known about the speakers.
         model: the process's pipeline.
         settings: its limits.
+        decoding: entered while FFmpeg works on a file of the caller's.
 
     Raises:
         TooLongToDiarizeError: the audio is longer than the settings allow.
         InvalidAudioError: the bytes are not audio that can be decoded (or one of its kinds).
         InvalidRequestError: a known speaker's clip cannot be used.
     """
-    known = {speaker.name: _describe(speaker, model) for speaker in options.known}
-    # The model must see all speakers to tell them apart, so the file is decoded whole.
     limits = DecodeLimits(timeout_s=settings.decode_timeout_s)
-    piece = audio.decode_audio(data, max_s=settings.max_audio_s, limits=limits)
+    # The model must see all speakers to tell them apart, so the file is decoded whole.
+    with decoding():
+        clips = {one.name: _decode_reference(one, limits) for one in options.known}
+        piece = audio.decode_audio(data, max_s=settings.max_audio_s, limits=limits)
+    known = {name: _describe(name, clip, model) for name, clip in clips.items()}
     if not piece.is_last:
         raise TooLongToDiarizeError(settings.max_audio_s)
     found = model.find_speakers(audio.to_float32(piece.samples), options)
@@ -100,23 +105,29 @@ def diarize_file(
     return naming.name_speakers(found.diarization, names)
 
 
-def _describe(speaker: KnownSpeaker, model: SpeakerModel) -> naming.Vector:
-    """Return how a known speaker sounds: the one voice that the model hears in the clip."""
-    field = "known_speaker_references"
+def _decode_reference(speaker: KnownSpeaker, limits: DecodeLimits) -> NDArray[np.float32]:
+    """Return the samples of a known speaker's clip."""
     try:
-        clip = audio.decode_audio(speaker.audio, max_s=MAX_REFERENCE_S)
+        clip = audio.decode_audio(speaker.audio, max_s=MAX_REFERENCE_S, limits=limits)
     except InvalidAudioError as error:
-        raise InvalidRequestError(field, f"The clip of '{speaker.name}': {error}") from error
+        raise _unusable(f"The clip of '{speaker.name}': {error}") from error
     if not clip.is_last or clip.end_s < MIN_REFERENCE_S:
-        raise InvalidRequestError(
-            field,
-            f"The clip of '{speaker.name}' must last {MIN_REFERENCE_S:g} to {MAX_REFERENCE_S:g} s.",
+        raise _unusable(
+            f"The clip of '{speaker.name}' must last {MIN_REFERENCE_S:g} to {MAX_REFERENCE_S:g} s."
         )
-    alone = SpeakerOptions(num_speakers=1)
-    voices = list(model.find_speakers(audio.to_float32(clip.samples), alone).voices.values())
+    return audio.to_float32(clip.samples)
+
+
+def _describe(name: str, clip: NDArray[np.float32], model: SpeakerModel) -> naming.Vector:
+    """Return how a known speaker sounds: the one voice that the model hears in the clip."""
+    voices = list(model.find_speakers(clip, SpeakerOptions(num_speakers=1)).voices.values())
     if not voices:
-        raise InvalidRequestError(field, f"No speech was found in the clip of '{speaker.name}'.")
+        raise _unusable(f"No speech was found in the clip of '{name}'.")
     return voices[0]
+
+
+def _unusable(reason: str) -> InvalidRequestError:
+    return InvalidRequestError("known_speaker_references", reason)
 
 
 class SpeakerSearch:

@@ -103,7 +103,7 @@ def _middleware(settings: ApiSettings, *, sets_request_id: bool) -> list[Middlew
             UploadLimit,
             limit_bytes=settings.max_upload_bytes,
             limit_s=settings.upload_timeout_s,
-            held=ByteBudget(settings.max_held_bytes),
+            held=ByteBudget(settings.max_held_bytes, n_reserved=settings.reserved_bytes),
         )
     ]
     if settings.allow_origins:

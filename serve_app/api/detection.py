@@ -3,7 +3,7 @@
 Both are what other servers call them: the first one's fields and defaults are HalkSpeech's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from serve_app.api.readers import (
     to_text,
 )
 from serve_app.api.service import SERVICE_ERRORS, DetectionService
-from serve_app.domain import DetectedLanguage, SpeechRequest
+from serve_app.contexts import make_aside
+from serve_app.domain import DetectedLanguage, Span, SpeechRequest
 from serve_app.errors import ModelLoadingError, ModelNotFoundError
 from serve_app.languages import LANGUAGES
 from serve_app.stages.assemble import NO_SPEECH
@@ -121,8 +122,7 @@ def endpoints(service: DetectionService) -> list[Endpoint]:
         # A bare list has no place for warnings, so unknown fields are only ignored.
         given, _ = read_table(SPEECH_FIELDS, upload.fields)
         spans = await service.detect_speech(upload.audio, _speech_request(given))
-        found = [{"start": round(s.start_s * 1000), "end": round(s.end_s * 1000)} for s in spans]
-        return JSONResponse(found)
+        return await make_aside(_speech_answer, spans)
 
     async def detect_language(http: Request) -> Response:
         upload = await read_upload(http)
@@ -150,6 +150,11 @@ def endpoints(service: DetectionService) -> list[Endpoint]:
             errors=(*_ERRORS, ModelNotFoundError, ModelLoadingError),
         ),
     ]
+
+
+def _speech_answer(spans: Sequence[Span]) -> Response:
+    found = [{"start": round(s.start_s * 1000), "end": round(s.end_s * 1000)} for s in spans]
+    return JSONResponse(found)
 
 
 def _speech_request(given: dict[str, Any]) -> SpeechRequest:

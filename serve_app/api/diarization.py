@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.endpoint import Answer, Endpoint, object_of
-from serve_app.api.forms import UPLOAD_ERRORS, read_upload
+from serve_app.api.forms import MAX_FIELD_BYTES, UPLOAD_ERRORS, read_upload
 from serve_app.api.readers import (
+    MAX_LIST_CHARACTERS,
     NUMBER,
     Field,
     Sent,
@@ -84,10 +85,12 @@ SPEAKER_FIELDS: Mapping[str, Field] = {
             "maxItems": MAX_KNOWN,
             "items": {"type": "string", "maxLength": MAX_NAME},
         },
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     _REFERENCES: Field(
         read=_read_references,
         description="A clip of each, as a data URL: one voice alone, best 2 to 10 s of it.",
+        max_characters=MAX_KNOWN * MAX_FIELD_BYTES,
         schema={"type": "array", "maxItems": MAX_KNOWN, "items": {"type": "string"}},
     ),
 }

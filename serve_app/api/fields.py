@@ -9,6 +9,7 @@ from serve_app.api.forms import Fields
 from serve_app.api.readers import (
     BOOLEAN,
     INTEGER,
+    MAX_LIST_CHARACTERS,
     NUMBER,
     Field,
     Read,
@@ -160,6 +161,7 @@ FIELDS: Mapping[str, Field] = {
         read=listed(to_text),
         description="Detect among these only.",
         schema={"type": "array", "items": {"type": "string"}},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "multilingual": Field(
         read=single(to_flag), description="Detect the language of every chunk.", schema=BOOLEAN
@@ -170,6 +172,7 @@ FIELDS: Mapping[str, Field] = {
         read=_read_keywords,
         description="Words to expect, as OpenAI names them.",
         schema={"type": "array", "items": {"type": "string"}},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "temperature": Field(
         read=single(to_number),
@@ -185,6 +188,7 @@ FIELDS: Mapping[str, Field] = {
         read=_read_granularities,
         description="Times in verbose_json: of segments, words or both.",
         schema={"type": "array", "items": {"type": "string", "enum": list(_GRANULARITIES)}},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "stream": Field(
         read=single(to_flag), description="Answer with server-sent events.", schema=BOOLEAN
@@ -221,6 +225,7 @@ FIELDS: Mapping[str, Field] = {
         read=listed(to_integer),
         description="Token ids never to write; -1: those of non-speech symbols.",
         schema={"type": "array", "items": INTEGER},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "condition_on_previous_text": Field(
         read=single(to_flag),
@@ -241,11 +246,13 @@ FIELDS: Mapping[str, Field] = {
         read=listed(to_number),
         description="start,end,start,end in seconds, instead of the VAD.",
         schema={"type": "array", "items": NUMBER},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "include": Field(
         read=_read_include,
         description="logprobs: of each token, with response_format json and beam_size 1.",
         schema={"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+        max_characters=MAX_LIST_CHARACTERS,
     ),
     "url": Field(read=_refused("send the file itself."), description="Refused."),
     "diarize": Field(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +23,11 @@ from serve_app.errors import (
 
 # Of one form field that is not a file. Starlette's 1 MiB is too small for data-URLs in fields.
 MAX_FIELD_BYTES = 16 * 2**20
+
+MAX_FILES = 8  # of a form, which has one: each beyond 1 MiB would be an open file
+# What the text of a form may be written in. Python knows a hundred more, and reads a megabyte of
+# some in minutes (punycode), on the event loop.
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1"})
 
 # What `read_upload` raises.
 UPLOAD_ERRORS = (
@@ -91,12 +97,13 @@ def group_fields(items: Iterable[tuple[str, str]]) -> Fields:
 
 async def _read_form(http: Request) -> tuple[bytes, list[tuple[str, str]]]:
     """Return the bytes of the `file` part and the text fields; the upload is closed."""
+    _, options = parse_options_header(http.headers["content-type"])
+    if options.get(b"charset", b"utf-8").decode("latin-1").lower() not in _CHARSETS:
+        raise InvalidMultipartError(None, "The form's charset is none of UTF-8 and ISO-8859-1.")
     try:
-        form = await http.form(max_part_size=MAX_FIELD_BYTES)
+        form = await http.form(max_part_size=MAX_FIELD_BYTES, max_files=MAX_FILES)
     except HTTPException as error:
         raise InvalidMultipartError(None, f"The form cannot be parsed: {error.detail}") from error
-    except ValueError as error:  # of the codec that the Content-Type names
-        raise InvalidMultipartError(None, "The form's charset cannot be read.") from error
     try:
         part = form.get("file")
         if not isinstance(part, UploadFile):

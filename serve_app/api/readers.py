@@ -18,6 +18,8 @@ Read = Callable[[str, Sent], dict[str, Any]]  # a field's name and values -> wha
 NUMBER = {"type": "number"}
 INTEGER = {"type": "integer"}
 BOOLEAN = {"type": "boolean"}
+# Of a list: it goes to the model with every chunk. More than all tokens of 2 digits and more need.
+MAX_LIST_CHARACTERS = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class Field:
     read: Read
     description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    max_characters: int = 1_000_000  # of all its values together
 
 
 def read_table(table: Mapping[str, Field], fields: Fields) -> tuple[dict[str, Any], list[str]]:
@@ -43,6 +46,7 @@ def read_table(table: Mapping[str, Field], fields: Fields) -> tuple[dict[str, An
     for name, sent in fields.items():
         if name in table:
             values = [value for value in sent if value != ""]
+            _check_length(name, values, table[name].max_characters)
             made = table[name].read(name, values) if values else {}
             if made.keys() & given.keys():
                 raise InvalidRequestError(
@@ -52,6 +56,13 @@ def read_table(table: Mapping[str, Field], fields: Fields) -> tuple[dict[str, An
         elif name != "file":
             warnings.append(f"ignored_field: the field {name[:64]!r} is not known here")
     return given, warnings
+
+
+def _check_length(name: str, values: Sent, limit: int) -> None:
+    """Refuse what would take long to read: it is read where all requests of a process wait."""
+    n = sum(len(v) if isinstance(v, str) else sum(map(len, v.values())) for v in values)
+    if n > limit:
+        raise InvalidRequestError(name, f"{name} takes at most {limit} characters.")
 
 
 def refuse(name: str, expected: str, value: object) -> InvalidRequestError:
@@ -120,10 +131,6 @@ def listed(convert: Callable[[str, object], Any]) -> Read:
     """Read a list: repeated, separated by commas, or a JSON array."""
 
     def read(name: str, values: Sent) -> dict[str, Any]:
-        if sum(map(len, values)) > _MAX_LIST_CHARACTERS:
-            raise InvalidRequestError(
-                name, f"{name} takes at most {_MAX_LIST_CHARACTERS} characters."
-            )
         found = [part for value in values for part in split_parts(name, value)]
         return {name: tuple(convert(name, part) for part in found)}
 
@@ -151,6 +158,4 @@ def parse_json(name: str, value: str, kind: type) -> Any:
 
 
 _MAX_INTEGER = 2**31 - 1
-# Of a list: it goes to the model with every chunk. More than all tokens of 2 digits and more need.
-_MAX_LIST_CHARACTERS = 50_000
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}

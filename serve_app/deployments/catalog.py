@@ -19,7 +19,7 @@ from serve_app import models
 from serve_app.contexts import start_apart
 from serve_app.deployments.calls import call
 from serve_app.domain import ModelCard, ModelInfo, ModelState
-from serve_app.errors import ModelLoadingError, ServiceUnavailableError
+from serve_app.errors import ModelLoadingError, QueueFullError, ServiceUnavailableError
 from serve_app.retries import Retries
 from serve_app.settings import ModelSettings
 
@@ -201,7 +201,7 @@ async def _drains(handle: DeploymentHandle[Any]) -> bool:
         await asyncio.wait_for(call(handle.info), DRAIN_TIMEOUT_S)
     except ServiceUnavailableError:
         return False
-    except TimeoutError:  # as long as it drains, Serve lets new calls wait
+    except (TimeoutError, QueueFullError):  # as long as it drains, Serve lets new calls wait
         pass
     return True
 

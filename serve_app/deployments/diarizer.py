@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,18 @@ from serve_app.deployments.calls import call, returns_errors, time_limit, timed
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask
-from serve_app.domain import ANY_SPEAKERS, Diarization, SpeakerOptions, TranscriptionRequest
+from serve_app.domain import (
+    ANY_SPEAKERS,
+    SAMPLE_RATE,
+    Diarization,
+    SpeakerOptions,
+    TranscriptionRequest,
+)
 from serve_app.errors import InvalidRequestError, ReplicaLostError, ServiceUnavailableError
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.speakers import SpeakerSearch
+from serve_app.stages import audio
 
 logger = logging.getLogger("ray.serve")
 
@@ -80,9 +87,18 @@ class SpeakerDiarizer:
 
     def _diarize(self, data: NDArray[np.uint8], options: SpeakerOptions) -> Diarization:
         began_s = time.perf_counter()
-        found = speakers.diarize_file(data, options, self._model, self._settings)
+        found = speakers.diarize_file(
+            data, options, self._model, self._settings, self._memory_limit
+        )
         self._meters.record_stage(metrics.DIARIZE, time.perf_counter() - began_s)
         return found
+
+    def _memory_limit(self) -> AbstractContextManager[None]:
+        samples_bytes = (
+            round(self._settings.max_audio_s * SAMPLE_RATE) * np.dtype(np.int16).itemsize
+        )
+        # Twice: while the parts of a file are put together.
+        return audio.memory_limit(self._settings.decode_memory_bytes + 2 * samples_bytes)
 
 
 class SpeakerFinder:

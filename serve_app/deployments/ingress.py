@@ -85,6 +85,12 @@ class Ingress:
             record=self._meters.record_visit,
         )
 
+    async def check_health(self) -> None:
+        """Answer Serve on the loop that answers callers: one that is stuck is soon replaced.
+
+        Without it Serve would watch the loop from outside, and give it 18 minutes.
+        """
+
     async def transcribe(
         self, audio: Audio, request: TranscriptionRequest = DEFAULT_REQUEST
     ) -> Transcript:

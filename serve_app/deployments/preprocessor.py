@@ -105,7 +105,7 @@ class AudioPreprocessor:
         return found
 
     def _count_channels(self, data: NDArray[np.uint8]) -> int:
-        return channels.count_channels(data)
+        return channels.count_channels(data, self._settings.limits)
 
     def _queue_of(self, cursor: DecodeCursor | None) -> ThreadPoolExecutor:
         is_first = cursor is None or cursor.start_sample == 0

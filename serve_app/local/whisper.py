@@ -200,7 +200,8 @@ class Whisper:
         file = _File(data=data, request=request, options=options)
         selected: list[int | None] = [None]
         if request.multichannel:
-            n_channels = await self._in_thread(lambda: channels.count_channels(data))
+            limits = self._settings.audio.limits
+            n_channels = await self._in_thread(lambda: channels.count_channels(data, limits))
             selected = channels.select_channels(n_channels)
         tally = Tally(on_progress, total_s=total_s, n_channels=len(selected))
         async with self._speakers.search(data, request) as search:

@@ -96,7 +96,7 @@ async def test_a_body_that_stops_coming_is_answered_and_its_client_told_not_to_r
 async def test_uploads_that_do_not_fit_beside_the_others_are_told_to_come_again(
     service: FakeService,
 ) -> None:
-    app = create_app(service, ApiSettings(max_upload_bytes=1000, max_held_bytes=1500))
+    app = create_app(service, ApiSettings(max_upload_bytes=1000, max_held_bytes=2000))
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://test", headers=AUDIO
     ) as client:
@@ -109,9 +109,19 @@ async def test_uploads_that_do_not_fit_beside_the_others_are_told_to_come_again(
                 assert answer.headers["retry-after"]
             assert (await client.post(PATH, content=b"x" * 500)).status_code == 200
 
+        async def small_beside_all() -> AsyncGenerator[bytes]:
+            yield b"x" * 500  # beside another one's 1000: all that is not for small ones
+            assert (await client.post(PATH, content=b"x" * 32)).status_code == 429
+            assert (await client.post(PATH, content=b"x" * 31)).status_code == 200
+
+        async def two() -> AsyncGenerator[bytes]:
+            yield b"x" * 1000
+            assert (await client.post(PATH, content=small_beside_all())).status_code == 200
+
         for _ in range(2):  # refused or answered: nothing is held any more
             assert (await client.post(PATH, content=others_beside_it())).status_code == 200
-    assert service.n_calls == 4
+        assert (await client.post(PATH, content=two())).status_code == 200
+    assert service.n_calls == 7
 
 
 async def test_a_promised_length_keeps_no_place(service: FakeService) -> None:
@@ -138,7 +148,8 @@ async def test_a_promised_length_keeps_no_place(service: FakeService) -> None:
 
 def test_an_upload_that_is_allowed_must_fit_when_it_is_alone() -> None:
     with pytest.raises(ValueError, match="one upload must fit"):
-        ApiSettings(max_upload_bytes=1000, max_held_bytes=999)
+        ApiSettings(max_upload_bytes=1000, max_held_bytes=1332)
+    assert ApiSettings(max_upload_bytes=1000, max_held_bytes=1334)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from serve_app.api.forms import MAX_FIELD_BYTES
+from serve_app.api.forms import MAX_FIELD_BYTES, MAX_FILES
 from serve_app.api.health import ALIVE_PATHS, READY_PATHS
 from serve_app.domain import ResponseFormat, Task, TranscriptionRequest
 from serve_app.errors import InvalidAudioError, QueueFullError
@@ -117,8 +117,16 @@ def test_a_file_may_be_the_body_with_the_fields_in_the_query(
     )
 
 
-@pytest.mark.parametrize("charset", ["utf-7", "undefined", "idna", "none", "\0"])
-def test_a_charset_of_any_kind_is_read_or_refused(charset: str, client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("charset", "status"),
+    [
+        *((name, 400) for name in ("utf-7", "undefined", "idna", "none", "\0", "punycode")),
+        *((name, 200) for name in ("UTF-8", "iso-8859-1", '"us-ascii"')),
+    ],
+)
+def test_a_form_is_read_in_the_charsets_of_forms(
+    charset: str, status: int, client: TestClient
+) -> None:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n'
         b'--b\r\nContent-Disposition: form-data; name="+2AA-"\r\n\r\n+2AA-\r\n'
@@ -126,18 +134,43 @@ def test_a_charset_of_any_kind_is_read_or_refused(charset: str, client: TestClie
     )
     form = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
     answer = client.post(PATH, content=body, headers=form)
-    assert answer.status_code in (200, 400)
+    assert answer.status_code == status
 
 
-def test_a_field_may_be_as_large_as_a_file_in_a_url(
-    client: TestClient, service: FakeService
-) -> None:
-    assert MAX_FIELD_BYTES == 16 * 2**20
-    prompt = "x" * MAX_FIELD_BYTES
-    assert client.post(PATH, files={"file": b"x"}, data={"prompt": prompt}).status_code == 200
-    assert service.request == TranscriptionRequest(prompt=prompt)
-    answer = client.post(PATH, files={"file": b"x"}, data={"prompt": prompt + "x"})
+def test_a_form_has_a_few_files_at_the_most(client: TestClient) -> None:
+    files = [(f"other{i}", b"x") for i in range(MAX_FILES)]
+    answer = client.post(PATH, files=[("file", b"x"), *files])
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_multipart")
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [
+        *(("prompt", 1_000_000), ("vad_parameters", 1_000_000)),
+        *((name, 50_000) for name in ("keywords", "include", "known_speaker_names")),
+        *(("timestamp_granularities[]", 50_000), ("clip_timestamps", 50_000)),
+    ],
+)
+def test_a_field_that_would_take_long_to_read_is_refused(
+    field: str, limit: int, client: TestClient
+) -> None:
+    def error(n: int) -> dict[str, str]:
+        answer = client.post(PATH, files={"file": b"x"}, data={field: "," * n})
+        return dict(answer.json().get("error", {"message": ""}))
+
+    assert f"at most {limit} characters" in error(limit + 1)["message"]
+    assert "characters" not in error(limit)["message"]
+
+
+def test_a_field_may_be_as_large_as_a_file_in_a_url(client: TestClient) -> None:
+    assert MAX_FIELD_BYTES == 16 * 2**20
+    url = "x" * MAX_FIELD_BYTES
+    sent = {"known_speaker_references": url}
+    error = client.post(PATH, files={"file": b"x"}, data=sent).json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_value", "known_speaker_references")
+    sent = {"known_speaker_references": url + "x"}
+    error = client.post(PATH, files={"file": b"x"}, data=sent).json()["error"]
+    assert error["code"] == "invalid_multipart"
 
 
 def test_translations_ask_for_the_other_task(client: TestClient, service: FakeService) -> None:

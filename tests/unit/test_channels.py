@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from serve_app.channels import collect_all, count_channels, join_channels, select_channels
-from serve_app.domain import DecodeCursor, Transcript, TranscriptDelta
-from serve_app.errors import InvalidRequestError
+from serve_app.domain import NO_LIMITS, DecodeCursor, DecodeLimits, Transcript, TranscriptDelta
+from serve_app.errors import DecodeTimeoutError, InvalidRequestError
 from serve_app.stages.audio import decode_audio
 from serve_app.stages.audio.resampling import pick_channel
 from tests.clips import Pcm, clip
@@ -43,7 +43,7 @@ LEFT, RIGHT = clip("light")[:30000], clip("timer")[:30000]
 @pytest.mark.parametrize(("container", "codec", "sample_format"), STEREO_CODECS)
 def test_a_channel_is_decoded_alone(container: str, codec: str, sample_format: str) -> None:
     data = stereo(LEFT, RIGHT, container, codec, sample_format)
-    assert count_channels(data) == 2
+    assert count_channels(data, NO_LIMITS) == 2
     for channel, expected in enumerate([LEFT, RIGHT]):
         got = decode_audio(data, DecodeCursor(channel=channel), max_s=60).samples
         assert len(got) == len(expected)
@@ -75,6 +75,12 @@ def test_a_channel_that_a_frame_does_not_have_is_silent() -> None:
 def test_a_mono_file_is_decoded_as_it_is() -> None:
     assert select_channels(1) == [None]
     assert select_channels(3) == [0, 1, 2]
+
+
+def test_counting_the_channels_may_take_as_long_as_decoding_a_slice() -> None:
+    file = stereo(LEFT, RIGHT, "flac", "flac", "s16")
+    with pytest.raises(DecodeTimeoutError):
+        count_channels(file, DecodeLimits(timeout_s=0.0))
 
 
 def test_more_channels_than_are_taken_is_a_clients_error() -> None:

@@ -63,3 +63,19 @@ async def test_errors_and_cancellation_of_the_work_pass_through() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_look_that_fails_is_not_the_last_one(caplog: pytest.LogCaptureFixture) -> None:
+    looks = iter([ValueError("planted"), {"kept"}])
+
+    async def look() -> set[str]:
+        found = next(looks, {"kept"})
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    removals = Removals(look, look_every_s=0.01)
+    work = asyncio.ensure_future(wait_guarded(removals, "old", asyncio.Event()))
+    with pytest.raises(ServiceUnavailableError):
+        await asyncio.wait_for(work, LIMIT_S)
+    assert "planted" in caplog.text

@@ -105,3 +105,24 @@ async def test_uploads_are_tried_one_at_a_time_once_a_replica_died() -> None:
     names = ["a", "b", "c"]
     assert await asyncio.gather(*(retries.run_on_upload(upload(n)) for n in names)) == names
     assert seen == [f"{name} {what}" for name in names for what in ("begins", "ends")]
+
+
+async def test_uploads_whose_replicas_cannot_be_reached_do_not_wait_for_each_other() -> None:
+    retries = Retries(RetrySettings(max_tries=4, first_pause_s=0.0, try_timeout_s=5.0))
+    together = asyncio.Barrier(3)
+
+    def upload() -> Callable[[bool], Awaitable[str]]:
+        lost = [UNREACHABLE]
+
+        async def work(_: bool) -> str:
+            if lost:
+                raise lost.pop()
+            async with asyncio.timeout(5):
+                await together.wait()
+            return "done"
+
+        return work
+
+    assert (
+        await asyncio.gather(*(retries.run_on_upload(upload()) for _ in range(3))) == ["done"] * 3
+    )

@@ -15,7 +15,7 @@ Each file imports only those above it.
 """
 
 from serve_app.stages.audio.decode import MIN_AUDIO_S, decode_audio, header_duration_s, to_float32
-from serve_app.stages.audio.limits import limit_memory
+from serve_app.stages.audio.limits import limit_memory, memory_limit
 from serve_app.stages.audio.sources import read_file
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "decode_audio",
     "header_duration_s",
     "limit_memory",
+    "memory_limit",
     "read_file",
     "to_float32",
 ]

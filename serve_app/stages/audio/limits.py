@@ -11,6 +11,8 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from serve_app.errors import DecodeTimeoutError
 
@@ -49,13 +51,30 @@ def limit_memory(n_bytes: int) -> None:
     RLIMIT_DATA) would be worse: other files of the process lose their tracks without a word where
     FFmpeg cannot open them, and Ray aborts.
     """
+    _watch_memory(n_bytes, over=threading.Event())
+
+
+@contextmanager
+def memory_limit(n_bytes: int) -> Iterator[None]:
+    """Do what `limit_memory` does as long as the block runs, in which nothing else takes memory."""
+    over = threading.Event()
+    _watch_memory(n_bytes, over)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch_memory(n_bytes: int, over: threading.Event) -> None:
     limit_bytes = _own_bytes() + n_bytes
 
     def watch() -> None:
-        while _own_bytes() < limit_bytes:
-            time.sleep(_LOOK_EVERY_S)
-        logger.critical("ending this process: a file needs more than %d bytes to decode", n_bytes)
-        os.kill(os.getpid(), signal.SIGKILL)
+        while not over.wait(_LOOK_EVERY_S):
+            if _own_bytes() >= limit_bytes:
+                logger.critical(
+                    "ending this process: a file needs more than %d bytes to decode", n_bytes
+                )
+                os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="memory limit").start()
 
