@@ -104,7 +104,7 @@ class Runs:
             )
             for run, pairs in zip(runs, made, strict=True)
         ]
-        for event in await make_aside(list, channels.join_channels(transcripts)):
+        for event in await make_aside(lambda: list(channels.join_channels(transcripts))):
             yield event
 
     async def _start(
