@@ -27,7 +27,7 @@ def test_rays_autoscaler_reads_cores_gpus_labels_and_bounds_from_a_manifest(name
     decode, whisper = types["decode"], types["whisper"]
     assert decode["labels"] == {render.TIER: "decode"}
     assert whisper["labels"] == {render.TIER: "whisper"}
-    assert decode["resources"]["CPU"] == 14
+    assert decode["resources"]["CPU"] == 16
     assert "GPU" not in decode["resources"]
     assert whisper["resources"]["GPU"] == 1
     assert decode["min_workers"] == 2
