@@ -97,9 +97,9 @@ def diarize_file(
     with decoding():
         clips = {one.name: _decode_reference(one, limits) for one in options.known}
         piece = audio.decode_audio(data, max_s=settings.max_audio_s, limits=limits)
-    known = {name: _describe(name, clip, model) for name, clip in clips.items()}
     if not piece.is_last:
         raise TooLongToDiarizeError(settings.max_audio_s)
+    known = {name: _describe(name, clip, model) for name, clip in clips.items()}
     found = model.find_speakers(audio.to_float32(piece.samples), options)
     names = naming.match_voices(found.voices, known, min_similarity=settings.min_similarity)
     return naming.name_speakers(found.diarization, names)

@@ -54,11 +54,12 @@ def assemble(
         model: the name of the model.
     """
     made = [transcript for _, transcript in chunks]
+    text = GrowingText()
     said = [chunk for chunk in made if chunk.text] or made
     surest = max(said, key=lambda chunk: chunk.language_probability, default=None)
     segments = [s for spans, chunk in chunks for s in _restore_segments(spans, chunk)]
     return Transcript(
-        text="".join(chunk.text for chunk in made).strip(),
+        text="".join(text.add(chunk.text) for chunk in made),
         task=task,
         language=surest.language if surest else None,
         language_probability=surest.language_probability if surest else 0.0,

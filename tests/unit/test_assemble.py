@@ -30,8 +30,8 @@ def test_texts_are_joined_in_order_without_adding_spaces() -> None:
 def test_what_the_text_grows_by_is_the_whole_and_never_ends_in_spaces(texts: list[str]) -> None:
     growing = GrowingText()
     added = [growing.add(text) for text in texts]
-    whole = join(*((SPANS, transcript(text)) for text in texts), duration_s=4.0)
-    assert "".join(added) == whole.text
+    made = join(*((SPANS, transcript(text)) for text in texts), duration_s=4.0)
+    assert "".join(added) == made.text == "".join(texts).strip()
     assert all(one == one.rstrip() for one in added)
 
 

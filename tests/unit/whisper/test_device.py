@@ -82,17 +82,22 @@ def test_where_the_free_memory_is_not_known_the_wish_stands() -> None:
     assert largest_batch(192, LARGE_V3, free_bytes=None, beam_size=1, n_workers=1) == 192
 
 
+def plant_nvidia_smi(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a script in the place of nvidia-smi, of a process that sees the devices 3 and 4."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(script)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+
+
 @pytest.mark.parametrize(
     ("said", "free"), [("81000", 81000 * 2**20), ("[N/A]", None), ("", None)], ids=repr
 )
 def test_free_memory_is_what_the_driver_says_of_the_visible_device(
     said: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f'#!/bin/sh\n[ "$1" = "--id=3" ] && echo "{said}"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    plant_nvidia_smi(f'#!/bin/sh\n[ "$1" = "--id=3" ] && echo "{said}"\n', tmp_path, monkeypatch)
     assert free_cuda_bytes() == free
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert free_cuda_bytes() is None
@@ -101,11 +106,8 @@ def test_free_memory_is_what_the_driver_says_of_the_visible_device(
 def test_a_driver_that_hangs_leaves_the_free_memory_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    script = f"#!{sys.executable}\nimport time\ntime.sleep(60)\n"
+    plant_nvidia_smi(script, tmp_path, monkeypatch)
     monkeypatch.setattr(device, "_NVIDIA_SMI_S", 0.2)
     assert free_cuda_bytes() is None
 
