@@ -49,14 +49,18 @@ class ChunkBudget:
         Raises:
             QueueFullError: there are as many requests as chunks.
         """
-        if self.n_requests + n_places > self._n_chunks:
-            raise self._refusal()
+        self.check(n_places)
         self.n_requests += n_places
         try:
             yield
         finally:
             self.n_requests -= n_places
             self._ended_s.append(self._clock())
+
+    def check(self, n_places: int = 1) -> None:
+        """Take none. Raises QueueFullError where `admit` would."""
+        if self.n_requests + n_places > self._n_chunks:
+            raise self._refusal()
 
     def share(self) -> int:
         """Return how many chunks each admitted request may have under way now."""

@@ -24,7 +24,7 @@ from serve_app.domain import (
     TranscriptionRequest,
     Turn,
 )
-from serve_app.errors import ModelNotCachedError
+from serve_app.errors import ModelNotCachedError, QueueFullError
 from serve_app.models import find_model, make_card
 from serve_app.settings import ModelSettings
 
@@ -110,12 +110,17 @@ class FakeService:
         self.probabilities: tuple[tuple[str, float], ...] = (("tr", 0.75), ("en", 0.25))
         self.deleted: list[str] = []
         self.n_calls = 0
+        self.is_full = False
         self.pages: dict[str, str | None] = {}  # of exporters, by address
 
     def _called(self) -> None:
         self.n_calls += 1
         if self.error:
             raise self.error
+
+    def check_room(self) -> None:
+        if self.is_full:
+            raise QueueFullError(7.0)
 
     async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
         self.request = request

@@ -125,6 +125,7 @@ def endpoints(service: DetectionService) -> list[Endpoint]:
         return await make_aside(_speech_answer, spans)
 
     async def detect_language(http: Request) -> Response:
+        service.check_room()
         upload = await read_upload(http)
         given, warnings = read_table(LANGUAGE_FIELDS, upload.fields)
         found = await service.detect_language(upload.audio, given.get("model"))

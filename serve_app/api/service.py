@@ -32,7 +32,15 @@ SERVICE_ERRORS = (
 )
 
 
-class TranscriptionService(Protocol):
+class RoomService(Protocol):
+    """Knows whether it is worth to read an upload."""
+
+    def check_room(self) -> None:
+        """Raise QueueFullError where no model could take a request now, whatever it asks."""
+        ...
+
+
+class TranscriptionService(RoomService, Protocol):
     """Writes down what is said."""
 
     async def transcribe(self, audio: bytes, request: TranscriptionRequest) -> Transcript:
@@ -46,7 +54,7 @@ class TranscriptionService(Protocol):
         ...
 
 
-class DetectionService(Protocol):
+class DetectionService(RoomService, Protocol):
     """Tells about a file without transcribing it."""
 
     async def detect_speech(self, audio: bytes, request: SpeechRequest) -> Sequence[Span]:

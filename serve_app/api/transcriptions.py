@@ -67,6 +67,7 @@ def endpoints(service: TranscriptionService) -> list[Endpoint]:
 
 def _answer(service: TranscriptionService, task: Task) -> Callable[[Request], Awaitable[Response]]:
     async def answer(http: Request) -> Response:
+        service.check_room()  # a refusal costs least while the file is unread
         upload = await read_upload(http)
         asked = read_fields(upload.fields, task)
         if asked.stream:

@@ -91,6 +91,10 @@ class Ingress:
         Without it Serve would watch the loop from outside, and give it 18 minutes.
         """
 
+    def check_room(self) -> None:
+        """Raise QueueFullError where no model could take a request now, whatever it asks."""
+        self._runs.check_room()
+
     async def transcribe(
         self, audio: Audio, request: TranscriptionRequest = DEFAULT_REQUEST
     ) -> Transcript:

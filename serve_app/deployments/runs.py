@@ -21,6 +21,7 @@ from serve_app.domain import (
     TranscriptDelta,
     TranscriptionRequest,
 )
+from serve_app.errors import QueueFullError
 from serve_app.fan_out import FileTranscription, Made, RunLimits
 from serve_app.load_watch import LoadWatch
 from serve_app.settings import AppSettings, ModelSettings
@@ -53,6 +54,16 @@ class Runs:
     def admit(self, model: str) -> AbstractContextManager[None]:
         """Hold a place for one request. Raises QueueFullError where there is none."""
         return self._budgets[model].admit()
+
+    def check_room(self) -> None:
+        """Take no place. Raises QueueFullError where no model has one, with the shortest wait."""
+        refusals = []
+        for budget in self._budgets.values():
+            try:
+                return budget.check()
+            except QueueFullError as refusal:
+                refusals.append(refusal)
+        raise min(refusals, key=lambda refusal: refusal.retry_after_s)
 
     def transcribe(
         self, data: Any, request: TranscriptionRequest, model: ModelSettings

@@ -31,6 +31,15 @@ def test_every_admitted_request_is_sure_of_one_chunk_and_the_next_one_is_refused
         assert budget.n_requests == 1
 
 
+def test_room_can_be_asked_for_without_taking_it() -> None:
+    budget = ChunkBudget(n_chunks=1, max_per_request=1)
+    budget.check()
+    with budget.admit(), pytest.raises(QueueFullError):
+        budget.check()
+    budget.check()
+    assert budget.n_requests == 0
+
+
 def test_a_place_is_given_back_after_an_error() -> None:
     budget = ChunkBudget(n_chunks=1, max_per_request=1)
     with pytest.raises(RuntimeError), budget.admit():

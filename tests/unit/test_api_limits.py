@@ -146,6 +146,26 @@ async def test_a_promised_length_keeps_no_place(service: FakeService) -> None:
         assert (await first).status_code == 200
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/audio/translations", "/v1/audio/language"])
+async def test_a_full_server_refuses_before_it_reads_the_upload(
+    path: str, service: FakeService
+) -> None:
+    service.is_full = True
+    n_read = 0
+
+    async def body() -> AsyncGenerator[bytes]:
+        nonlocal n_read
+        n_read += 1
+        yield b"x"
+
+    transport = httpx2.ASGITransport(create_app(service))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post(path, content=body(), headers=AUDIO)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+    assert answer.json()["error"]["code"] == "queue_full"
+    assert (n_read, service.n_calls) == (0, 0)
+
+
 def test_an_upload_that_is_allowed_must_fit_when_it_is_alone() -> None:
     with pytest.raises(ValueError, match="one upload must fit"):
         ApiSettings(max_upload_bytes=1000, max_held_bytes=1332)
