@@ -53,6 +53,24 @@ async def test_not_knowing_what_the_app_has_ends_nothing() -> None:
         await asyncio.wait_for(work, LIMIT_S)
 
 
+async def test_nothing_is_asked_where_all_work_ends_soon() -> None:
+    n_looks = 0
+
+    async def look() -> set[str]:
+        nonlocal n_looks
+        n_looks += 1
+        return {"a"}
+
+    removals = Removals(look, look_every_s=0.05)
+    for _ in range(30):
+        async with removals.guard("a"):
+            await asyncio.sleep(0.01)
+    assert n_looks == 0
+    async with removals.guard("a"):
+        await asyncio.sleep(0.3)
+    assert n_looks > 0
+
+
 async def test_errors_and_cancellation_of_the_work_pass_through() -> None:
     removals = Removals(Config("a").look, look_every_s=0.01)
     with pytest.raises(TimeoutError):
