@@ -40,14 +40,14 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
     with running_graph(work.args, replicated(1)) as graph:
         utterances = utterances_of(graph, {})
-        peak = find_peak(report, graph, utterances, took_s=10.0 if quick else 30.0)
+        peak = find_peak(report, graph, utterances, took_s=10.0 if quick else 60.0)
         load = Load(graph.url, utterances, Client())
         say(f"{TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
         with load.open_loop(TIMES * peak):
             time.sleep(overload_s)
             ended_s = load.now_s()
         report.add(phase="overload", offered_per_s=TIMES * peak, **load.figures())
-        _hold(report, load.rows, peak=peak, took_s=ended_s)
+        _hold(report, load.rows, peak=peak, ended_s=ended_s)
         after = Load(graph.url, utterances, Client())
         with after.open_loop(AFTER * peak):
             time.sleep(AFTER_S)
@@ -63,19 +63,23 @@ def find_peak(
     load = Load(graph.url, utterances, Client())
     with load.closed_loop(N_CLIENTS):
         time.sleep(took_s)
-    figures = load.figures()
-    n_answered = sum(row.verdict is Verdict.OK for row in load.rows)
-    per_s = n_answered / load.now_s()
-    report.add(phase="peak", n_clients=N_CLIENTS, answered_per_s=per_s, **figures)
+        ended_s = load.now_s()
+    per_s = _answered_per_s(load.rows, ended_s)
+    report.add(phase="peak", n_clients=N_CLIENTS, answered_per_s=per_s, **load.figures())
     return per_s
 
 
-def _hold(report: Report, rows: Sequence[Row], *, peak: float, took_s: float) -> None:
+def _answered_per_s(rows: Sequence[Row], ended_s: float) -> float:
+    """Return the rate of good answers that came before a load's end."""
+    answered = [r for r in rows if r.verdict is Verdict.OK and r.sent_s + r.took_s <= ended_s]
+    return len(answered) / ended_s
+
+
+def _hold(report: Report, rows: Sequence[Row], *, peak: float, ended_s: float) -> None:
     """Hold what came of the overload against the bars."""
-    answered = [r for r in rows if r.verdict is Verdict.OK and r.sent_s + r.took_s <= took_s]
     refused_s = [row.took_s for row in rows if row.verdict is Verdict.REFUSED]
     report.add(phase="refusals", n=len(refused_s), **percentiles(refused_s))
-    goodput = len(answered) / took_s / peak
+    goodput = _answered_per_s(rows, ended_s) / peak
     report.hold(Bar(name="goodput over peak", value=goodput, limit=GOODPUT, at_least=True))
     median_s = float(np.median(refused_s)) if refused_s else float("nan")
     report.hold(Bar(name="median refusal, s", value=median_s, limit=REFUSAL_S))

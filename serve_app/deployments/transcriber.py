@@ -5,7 +5,7 @@ Chunks in, their transcripts out, in batches across requests.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -42,8 +42,7 @@ class WhisperTranscriber:
         self._model = model
         self._config: TranscriberUserConfig | None = None
         self._free_bytes: int | None = None  # of the device, before any batch ran
-        # By the texts that a search tries side by side: chunks, once more of them did not fit.
-        self._fits: dict[int, int] = {}
+        self._fitting = pipeline.FittingBatches()
         self._threads = ThreadPoolExecutor(model.n_workers)
         self._running = RunningWork()
         self._failed = False  # the device, in the last batch
@@ -71,7 +70,7 @@ class WhisperTranscriber:
                 self._limits(config.max_batch_size).check()
             if self._config is None or config.revision != self._config.revision:
                 self._engine = await asyncio.to_thread(self._load, config.revision)
-                self._fits = {}
+                self._fitting = pipeline.FittingBatches()
         except Exception as error:  # whatever it is: Serve would stop this replica, which works
             if self._config is None:
                 raise
@@ -124,7 +123,7 @@ class WhisperTranscriber:
     def _apply(self, config: TranscriberUserConfig) -> None:
         """Put the config's batch settings into force, as far as the device's memory allows."""
         size = self._engine.largest_batch(config.max_batch_size, self._free_bytes)
-        fits = self._fits.get(self._model.beam_size, size)
+        fits = self._fitting.limit(self._model.beam_size) or size
         size = min(size, _max_ongoing_requests() // self._model.n_workers, fits)
         logger.info(
             "model=%s max_batch_size=%d (asked for: %s) batch_wait_timeout_s=%g",
@@ -150,13 +149,13 @@ class WhisperTranscriber:
             loop = asyncio.get_running_loop()
 
             def on_out_of_memory(size: int) -> None:  # called in the engine's thread
-                loop.call_soon_threadsafe(self._shrink, size, jobs[0].n_sequences)
+                loop.call_soon_threadsafe(self._ran_out_of_memory, size, jobs[0].n_sequences)
 
             fill = len(jobs) / self._gate.stats.max_batch_size
             with self._gate.running(jobs):
                 outcomes = await self._in_turn(
                     f"a batch of {len(jobs)}",
-                    *(self._decode, jobs, on_out_of_memory),
+                    *(self._fitting.transcribe, self._engine, jobs, on_out_of_memory),
                 )
             self._failed = any(isinstance(o, ReplicaLostError) for o in outcomes)
             return [pipeline.with_fill(outcome, fill) for outcome in outcomes]
@@ -172,26 +171,12 @@ class WhisperTranscriber:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
-    def _decode(
-        self, jobs: Sequence[ChunkJob], on_out_of_memory: Callable[[int], None]
-    ) -> list[pipeline.Outcome]:
-        """Decode a batch, in parts where one of so wide a search did not fit the device before."""
-        size = self._fits.get(jobs[0].n_sequences, len(jobs))
-        return [
-            outcome
-            for begin in range(0, len(jobs), size)
-            for outcome in pipeline.transcribe_batch(
-                self._engine, jobs[begin : begin + size], on_out_of_memory
-            )
-        ]
+    def _ran_out_of_memory(self, size: int, n_sequences: int) -> None:
+        """Tell of a batch that did not fit the device.
 
-    def _shrink(self, size: int, n_sequences: int) -> None:
-        """Halve the batches of so wide a search for good, after one did not fit the device.
-
-        Where that is the profile's, all batches: for it they are sized.
+        Where its search is as wide as the profile's, batches are cut to what fits from now on.
         """
         self._meters.count(metrics.OUT_OF_MEMORY)
-        self._fits[n_sequences] = min(self._fits.get(n_sequences, size), max(1, size // 2))
         logger.warning(
             "model=%s: a batch of %d ran out of memory (beams or candidates: %d)",
             *(self._model.name, size, n_sequences),

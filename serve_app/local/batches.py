@@ -19,6 +19,7 @@ class Batches:
     def __init__(self, engine: WhisperEngine, *, n_workers: int, max_batch_size: int) -> None:
         self.max_batch_size = max_batch_size
         self._engine = engine
+        self._fitting = pipeline.FittingBatches()
         self._threads = ThreadPoolExecutor(n_workers, "serve_app model")
         self._handed: list[Handed] = []
         self._running: set[asyncio.Task[None]] = set()  # held here, so that none is collected
@@ -56,22 +57,13 @@ class Batches:
     async def _run(self, handed: Sequence[Handed]) -> None:
         loop = asyncio.get_running_loop()
         jobs = [job for job, _ in handed]
-
-        def on_out_of_memory(size: int) -> None:  # called in the engine's thread
-            loop.call_soon_threadsafe(self._shrink, size)
-
         with self._gate.running(jobs):
             outcomes = await loop.run_in_executor(
-                self._threads, pipeline.transcribe_batch, self._engine, jobs, on_out_of_memory
+                self._threads, self._fitting.transcribe, self._engine, jobs
             )
         for (_, outcome), made in zip(handed, outcomes, strict=True):
             if not outcome.done():  # its caller may have left
                 outcome.set_result(made)
-
-    def _shrink(self, size: int) -> None:
-        """Halve the batches for good, after one of that size did not fit the device."""
-        self.max_batch_size = min(self.max_batch_size, max(1, size // 2))
-        self._gate.configure(max_batch_size=self.max_batch_size, batch_wait_s=0.0)
 
     def _bucket_of(self, job: ChunkJob) -> Bucket:
         return bucket_of(

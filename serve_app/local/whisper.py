@@ -128,7 +128,7 @@ class Whisper:
 
     @property
     def batch_size(self) -> int:
-        """Return how many chunks a batch has at most."""
+        """Return how many chunks a batch has at most; fewer after the device ran out of memory."""
         return self._batches.max_batch_size
 
     def load_diarization(self, diarization: str | DiarizationSettings) -> None:

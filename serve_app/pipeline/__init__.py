@@ -4,6 +4,7 @@ The deployments call these three, and so do tests, benchmarks and every use with
 """
 
 from serve_app.pipeline.finish import finish
+from serve_app.pipeline.fitting import FittingBatches
 from serve_app.pipeline.options import decode_options
 from serve_app.pipeline.prepare import (
     Prepared,
@@ -25,6 +26,7 @@ from serve_app.pipeline.transcribe import (
 )
 
 __all__ = [
+    "FittingBatches",
     "Outcome",
     "PrepareOptions",
     "Prepared",

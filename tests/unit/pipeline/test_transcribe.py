@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app import pipeline
-from serve_app.domain import ChunkJob, ChunkTranscript
+from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.errors import OutOfDeviceMemoryError, ReplicaLostError, TranscriptionError
 from tests.fakes import EchoEngine, job, transcript
 
@@ -21,6 +21,27 @@ def test_a_batch_that_does_not_fit_the_device_is_halved_and_everybody_answered()
         str(i) for i in range(8)
     ]
     assert told == [8, 4, 4]
+
+
+def test_batches_are_cut_to_what_fitted_before_for_each_width_of_search() -> None:
+    class Small(EchoEngine):
+        """Holds four sequences."""
+
+        def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+            if len(jobs) * jobs[0].n_sequences > 4:
+                raise RuntimeError("CUDA failed with error out of memory")
+            return super().transcribe(jobs)
+
+    engine, fitting, told = Small(), pipeline.FittingBatches(), list[int]()
+    narrow = [job(i) for i in range(4)]
+    wide = [job(i, options=DecodeOptions(beam_size=2)) for i in range(4)]
+    for _ in range(2):
+        outcomes = fitting.transcribe(engine, wide, told.append)
+        assert [o.text for o in outcomes if isinstance(o, ChunkTranscript)] == ["0", "1", "2", "3"]
+    assert told == [4]  # the second time in parts from the start
+    assert (fitting.limit(2), fitting.limit(1)) == (2, None)
+    fitting.transcribe(engine, narrow)
+    assert engine.batches[-1] == [0, 1, 2, 3]
 
 
 def test_a_chunk_that_does_not_fit_alone_gets_its_own_error() -> None:
