@@ -22,6 +22,9 @@ from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
 READY_LIMIT_S = 300.0
+HAPROXY_ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1"
+}  # in the place of Ray's own proxy, which is Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,16 @@ class Graph:
 
 
 @contextmanager
-def running_ray() -> Iterator[str]:
-    """Run a Ray of our own; yield the address of its HTTP proxy."""
+def running_ray(environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a Ray of our own; yield the address of its HTTP proxy.
+
+    Args:
+        environment: variables for Ray's processes, beside those that serve-app starts it with.
+    """
+    environment = environment or {}
     # Ray starts its workers with niceness 15: on a machine without a core to spare, the load would
     # take its time from the graph that it measures.
-    os.environ.update(RAY_ENVIRONMENT, RAY_worker_niceness="0")
+    os.environ.update(RAY_ENVIRONMENT, RAY_worker_niceness="0", **environment)
     # More CPUs than there may be: replicas must be placed, however small the machine.
     ray.init(
         address="local",
@@ -101,23 +109,28 @@ def running_ray() -> Iterator[str]:
     finally:
         serve.shutdown()
         ray.shutdown()
+        for name in environment:
+            del os.environ[name]
 
 
 @contextmanager
 def running_graph(
-    args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]] = ()
+    args: Mapping[str, Any],
+    deployments: Sequence[Mapping[str, Any]] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Graph]:
     """Run the graph with these settings; yield it once it is ready.
 
     Args:
         args: AppSettings.
         deployments: Serve's own options, as in a profile.
+        environment: see `running_ray`.
 
     Raises:
         TimeoutError: it did not become ready.
     """
     settings = AppSettings.model_validate(args)
-    with running_ray() as url:
+    with running_ray(environment) as url:
         deploy(args, deployments)
         deadline_s = time.monotonic() + READY_LIMIT_S
         while not requests.get(f"{url}/ready", timeout=30).ok:

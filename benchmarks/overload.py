@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.chaos import replicated, utterances_of
 from benchmarks.clients import Client
-from benchmarks.graph import Graph, running_graph
+from benchmarks.graph import HAPROXY_ENVIRONMENT, Graph, running_graph
 from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, percentiles, say
@@ -24,6 +24,9 @@ REFUSAL_S = 0.05  # median, at most
 RECOVERY_S = 10.0  # at most
 AFTER = 0.5  # of the capacity is offered when the overload is over
 AFTER_S = 20.0
+PROXY, HAPROXY = "Ray's proxy", "HAProxy"
+# What Ray is started with.
+DOORS: dict[str, dict[str, str]] = {PROXY: {}, HAPROXY: HAPROXY_ENVIRONMENT}
 
 OPTIONS = (click.Option(["--minutes"], type=float, default=2.0, show_default=True),)
 
@@ -36,36 +39,47 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
         quick: fifteen seconds.
         minutes: of overload.
     """
-    overload_s = 15.0 if quick else minutes * 60
+    peak_s, overload_s = (10.0, 15.0) if quick else (60.0, minutes * 60)
     work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
-    with running_graph(work.args, replicated(1)) as graph:
-        utterances = utterances_of(graph, {})
-        peak = find_peak(report, graph, utterances, took_s=10.0 if quick else 60.0)
-        load = Load(graph.url, utterances, Client())
-        say(f"{TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
-        with load.open_loop(TIMES * peak):
-            time.sleep(overload_s)
-            ended_s = load.now_s()
-        report.add(phase="overload", offered_per_s=TIMES * peak, **load.figures())
-        _hold(report, load.rows, peak=peak, ended_s=ended_s)
-        after = Load(graph.url, utterances, Client())
-        with after.open_loop(AFTER * peak):
-            time.sleep(AFTER_S)
-        recovery_s = recovered_after_s(after.rows)
-        report.add(phase="after", offered_per_s=AFTER * peak, recovery_s=recovery_s)
-        report.hold(Bar(name="recovery, s", value=recovery_s, limit=RECOVERY_S))
+    for door, environment in DOORS.items():
+        with running_graph(work.args, replicated(1), environment) as graph:
+            _measure(report, door, graph, peak_s=peak_s, overload_s=overload_s)
+
+
+def _measure(report: Report, door: str, graph: Graph, *, peak_s: float, overload_s: float) -> None:
+    """Add the three phases behind one door."""
+    utterances = utterances_of(graph, {})
+    peak = find_peak(report, graph, utterances, took_s=peak_s, door=door)
+    load = Load(graph.url, utterances, Client())
+    say(f"{door}: {TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
+    with load.open_loop(TIMES * peak):
+        time.sleep(overload_s)
+        ended_s = load.now_s()
+    report.add(phase="overload", door=door, offered_per_s=TIMES * peak, **load.figures())
+    _hold(report, door, load.rows, peak=peak, ended_s=ended_s)
+    after = Load(graph.url, utterances, Client())
+    with after.open_loop(AFTER * peak):
+        time.sleep(AFTER_S)
+    recovery_s = recovered_after_s(after.rows)
+    report.add(phase="after", door=door, offered_per_s=AFTER * peak, recovery_s=recovery_s)
+    report.hold(Bar(name=f"{door}: recovery, s", value=recovery_s, limit=RECOVERY_S))
 
 
 def find_peak(
-    report: Report, graph: Graph, utterances: Sequence[Utterance], *, took_s: float
+    report: Report,
+    graph: Graph,
+    utterances: Sequence[Utterance],
+    *,
+    took_s: float,
+    **labels: str,
 ) -> float:
-    """Return how many requests a second are answered to clients that never pause."""
+    """Add how many requests a second are answered to clients that never pause; return it."""
     load = Load(graph.url, utterances, Client())
     with load.closed_loop(N_CLIENTS):
         time.sleep(took_s)
         ended_s = load.now_s()
     per_s = _answered_per_s(load.rows, ended_s)
-    report.add(phase="peak", n_clients=N_CLIENTS, answered_per_s=per_s, **load.figures())
+    report.add(phase="peak", **labels, n_clients=N_CLIENTS, answered_per_s=per_s, **load.figures())
     return per_s
 
 
@@ -75,13 +89,13 @@ def _answered_per_s(rows: Sequence[Row], ended_s: float) -> float:
     return len(answered) / ended_s
 
 
-def _hold(report: Report, rows: Sequence[Row], *, peak: float, ended_s: float) -> None:
+def _hold(report: Report, door: str, rows: Sequence[Row], *, peak: float, ended_s: float) -> None:
     """Hold what came of the overload against the bars."""
     refused_s = [row.took_s for row in rows if row.verdict is Verdict.REFUSED]
-    report.add(phase="refusals", n=len(refused_s), **percentiles(refused_s))
+    report.add(phase="refusals", door=door, n=len(refused_s), **percentiles(refused_s))
     goodput = _answered_per_s(rows, ended_s) / peak
-    report.hold(Bar(name="goodput over peak", value=goodput, limit=GOODPUT, at_least=True))
+    report.hold(Bar(name=f"{door}: goodput over peak", value=goodput, limit=GOODPUT, at_least=True))
     median_s = float(np.median(refused_s)) if refused_s else float("nan")
-    report.hold(Bar(name="median refusal, s", value=median_s, limit=REFUSAL_S))
+    report.hold(Bar(name=f"{door}: median refusal, s", value=median_s, limit=REFUSAL_S))
     n_wrong = sum(row.verdict not in (Verdict.OK, Verdict.REFUSED) for row in rows)
-    report.hold(Bar(name="neither answered nor refused", value=n_wrong, limit=0))
+    report.hold(Bar(name=f"{door}: neither answered nor refused", value=n_wrong, limit=0))

@@ -2,6 +2,7 @@
 
 from benchmarks.markdown import Row
 from benchmarks.measured import Measured
+from benchmarks.overload import DOORS
 
 REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
 
@@ -100,21 +101,27 @@ RELIABILITY = (
         source="soak",
         figure=_drift,
     ),
-    Row(
-        what="Answers at five times the capacity, over those at the peak",
-        source="overload",
-        where={"phase": "overload"},
-        figure="{bar[value]:.2f} x ({ok:,} answered, {refused:,} refused, {failed} failed)",
-        bar="goodput over peak",
-        unit="x",
-    ),
-    Row(
-        what="Median time to a refusal there",
-        source="overload",
-        where={"phase": "refusals"},
-        figure="{p50_s:.3f} s",
-        bar="median refusal",
-        unit="s",
+    *(
+        row
+        for door in DOORS
+        for row in (
+            Row(
+                what=f"Answers at five times the capacity, over those at the peak ({door})",
+                source="overload",
+                where={"phase": "overload", "door": door},
+                figure="{bar[value]:.2f} x ({ok:,} answered, {refused:,} refused, {failed} failed)",
+                bar=f"{door}: goodput over peak",
+                unit="x",
+            ),
+            Row(
+                what=f"Median time to a refusal there ({door})",
+                source="overload",
+                where={"phase": "refusals", "door": door},
+                figure="{p50_s:.3f} s",
+                bar=f"{door}: median refusal",
+                unit="s",
+            ),
+        )
     ),
     Row(
         what="Rows for clips sent through Ray Data with a worker killed on the way",
