@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import faults
 from benchmarks.clients import DIARIZED, STOCK_RETRIES, Client
 from benchmarks.faults import Replicas
-from benchmarks.graph import Graph, running_graph
+from benchmarks.graph import HAPROXY_ENVIRONMENT, Graph, running_graph
 from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, say
@@ -40,6 +40,7 @@ class Trial:
     name: str
     plant: Plant
     n_replicas: int = 2  # of each deployment
+    haproxy: bool = False  # is the door, in the place of Ray's own proxy
     n_times: int | None = None  # None: as many as asked for
     client: Client = PLAIN
     n_clients: int = N_CLIENTS
@@ -49,9 +50,9 @@ class Trial:
     limits: Mapping[str, float] = field(default_factory=lambda: NOTHING_WRONG)
 
     @property
-    def graph(self) -> tuple[int, bool]:
-        """Return what it needs: how many replicas of each deployment, and whether a diarizer."""
-        return self.n_replicas, self.client.diarizes
+    def graph(self) -> tuple[int, bool, bool]:
+        """Return its needs: how many replicas of each deployment, a diarizer or not, HAProxy."""
+        return self.n_replicas, self.client.diarizes, self.haproxy
 
 
 def _kill(deployment: str, n: int) -> Plant:
@@ -92,6 +93,15 @@ TRIALS = (
         silence_s=SILENCE_S,
         pause_s=(5.0, 7.0),
     ),
+    Trial(name="ingress behind HAProxy", plant=_kill(INGRESS, 2), client=STOCK, haproxy=True),
+    Trial(
+        name="HAProxy",
+        plant=lambda graph, _: faults.kill_haproxy(graph.url),
+        n_times=1,
+        client=STOCK,
+        limits={"mixed": 0},
+        haproxy=True,
+    ),
     # Two keep both replicas at work; more would keep the machine from starting the next one.
     Trial(name="diarizer", plant=_kill(DIARIZER, 2), client=SPEAKERS, n_clients=2),
 )
@@ -130,9 +140,11 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
     recorded: dict[tuple[float, bool], list[Utterance]] = {}  # by what makes their texts differ
     wanted = [t for t in TRIALS if go_on or not only or t.name in only]
     chosen = [trial for trial in wanted if trial.name not in done]
-    for n, diarizes in dict.fromkeys(trial.graph for trial in chosen):
-        with running_graph(*_replicated_graph(n, diarizes=diarizes)) as graph:
-            for trial in (t for t in chosen if t.graph == (n, diarizes)):
+    for needs in dict.fromkeys(trial.graph for trial in chosen):
+        n, diarizes, haproxy = needs
+        environment = HAPROXY_ENVIRONMENT if haproxy else {}
+        with running_graph(*_replicated_graph(n, diarizes=diarizes), environment) as graph:
+            for trial in (t for t in chosen if t.graph == needs):
                 kind = (trial.silence_s, diarizes)
                 if kind not in recorded:
                     # Text made with times may differ in a word from text without.

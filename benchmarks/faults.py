@@ -24,6 +24,7 @@ LOOK_EVERY_S = 0.1
 HUNG_S = 60.0
 CONTROLLER = "ServeController"
 PROXY = "ProxyActor"
+HAPROXY = "haproxy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,13 @@ def kill_proxy(url: str) -> float:
     """Kill the HTTP proxy; return the seconds until it answered again."""
     started_s = kill_process(PROXY)
     return started_s + seconds(lambda: wait_until(lambda: _answers(url)))
+
+
+def kill_haproxy(url: str) -> float:
+    """Kill HAProxy, and those of before a reload; return the seconds until it answered again."""
+    for pid in processes.started_as(HAPROXY):
+        os.kill(pid, signal.SIGKILL)
+    return seconds(lambda: wait_until(lambda: _answers(url)))
 
 
 def leave_early(url: str, audio: bytes, n: int, rng: np.random.Generator) -> None:

@@ -4,6 +4,7 @@ from benchmarks.markdown import Row
 from benchmarks.measured import Measured
 from benchmarks.overload import DOORS
 
+_DOORS = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
 REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
 
 
@@ -27,7 +28,7 @@ def _slow_clients(measured: Measured) -> str:
 
 
 def _faults(measured: Measured) -> str:
-    rows = [row for row in measured.rows() if row["trial"] != "proxy"]
+    rows = [row for row in measured.rows() if row["trial"] not in _DOORS]
     wrong = {what: sum(row[what] for row in rows) for what in ("failed", "lost", "mixed")}
     told = ", ".join(f"{n} {what}" for what, n in wrong.items())
     return (
@@ -81,11 +82,14 @@ RELIABILITY = (
         source="chaos",
         figure=_faults,
     ),
-    Row(
-        what="Time without a connection after Ray's HTTP proxy dies, on one node",
-        source="chaos",
-        where={"trial": "proxy"},
-        figure="{whole_after_s:.0f} s",
+    *(
+        Row(
+            what=f"Time without a connection after {door} dies, on one node",
+            source="chaos",
+            where={"trial": trial},
+            figure="{whole_after_s:.0f} s",
+        )
+        for trial, door in _DOORS.items()
     ),
     Row(
         what="Load at 70 % of the peak with a fault every minute: requests answered well",
