@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import faults
 from benchmarks.clients import DIARIZED, STOCK_RETRIES, Client
 from benchmarks.faults import Replicas
-from benchmarks.graph import HAPROXY_ENVIRONMENT, Graph, running_graph
+from benchmarks.graph import Graph, haproxy_environment, running_graph
 from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, say
@@ -142,7 +142,7 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
     chosen = [trial for trial in wanted if trial.name not in done]
     for needs in dict.fromkeys(trial.graph for trial in chosen):
         n, diarizes, haproxy = needs
-        environment = HAPROXY_ENVIRONMENT if haproxy else {}
+        environment = haproxy_environment() if haproxy else {}
         with running_graph(*_replicated_graph(n, diarizes=diarizes), environment) as graph:
             for trial in (t for t in chosen if t.graph == needs):
                 kind = (trial.silence_s, diarizes)

@@ -22,9 +22,6 @@ from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
 READY_LIMIT_S = 300.0
-HAPROXY_ENVIRONMENT = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1"
-}  # in the place of Ray's own proxy, which is Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +158,15 @@ def deploy(args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]]) ->
     client.deploy_apps(schema)
     # Its own wait is a minute, and importing torch on a busy machine takes longer.
     client._wait_for_application_running(APP, timeout_s=round(READY_LIMIT_S))
+
+
+def haproxy_environment() -> dict[str, str]:
+    """Return what makes Ray run HAProxy in the place of its own proxy, on ports that are free."""
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+    }
 
 
 def free_port() -> int:

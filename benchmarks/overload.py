@@ -1,14 +1,14 @@
 """Five times what the graph can do: what it still answers, how fast it refuses, how it recovers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 import numpy as np
 
 from benchmarks.chaos import replicated, utterances_of
 from benchmarks.clients import Client
-from benchmarks.graph import HAPROXY_ENVIRONMENT, Graph, running_graph
+from benchmarks.graph import Graph, haproxy_environment, running_graph
 from benchmarks.load import Load
 from benchmarks.local import embedded_workpiece
 from benchmarks.results import Bar, Report, percentiles, say
@@ -25,8 +25,8 @@ RECOVERY_S = 10.0  # at most
 AFTER = 0.5  # of the capacity is offered when the overload is over
 AFTER_S = 20.0
 PROXY, HAPROXY = "Ray's proxy", "HAProxy"
-# What Ray is started with.
-DOORS: dict[str, dict[str, str]] = {PROXY: {}, HAPROXY: HAPROXY_ENVIRONMENT}
+# By what Ray is started with.
+DOORS: Mapping[str, Callable[[], Mapping[str, str]]] = {PROXY: dict, HAPROXY: haproxy_environment}
 
 OPTIONS = (click.Option(["--minutes"], type=float, default=2.0, show_default=True),)
 
@@ -42,7 +42,7 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     peak_s, overload_s = (10.0, 15.0) if quick else (60.0, minutes * 60)
     work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
     for door, environment in DOORS.items():
-        with running_graph(work.args, replicated(1), environment) as graph:
+        with running_graph(work.args, replicated(1), environment()) as graph:
             _measure(report, door, graph, peak_s=peak_s, overload_s=overload_s)
 
 

@@ -36,9 +36,12 @@ cli(["run", sys.argv[1]])
 # of its last 100,000 calls, of which there are some for every chunk, where processes report them.
 # It and the raylet use jemalloc, whose caches in each of their threads grow with every replica that
 # dies: without caches they are a fifth smaller, and stay so.
+# Where HAProxy is the door: it starts anew whenever replicas of the Ingress come or go, and the old
+# one ends after so many seconds with what it still has. As long as the profiles' longest request.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "3660",
     "RAY_task_events_report_interval_ms": "0",  # no reports
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
