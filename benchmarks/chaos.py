@@ -40,7 +40,7 @@ class Trial:
     name: str
     plant: Plant
     n_replicas: int = 2  # of each deployment
-    haproxy: bool = False  # is the door, in the place of Ray's own proxy
+    haproxy: bool = False  # in the place of Ray's own proxy
     n_times: int | None = None  # None: as many as asked for
     client: Client = PLAIN
     n_clients: int = N_CLIENTS

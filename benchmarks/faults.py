@@ -91,10 +91,21 @@ def kill_proxy(url: str) -> float:
 
 
 def kill_haproxy(url: str) -> float:
-    """Kill HAProxy, and those of before a reload; return the seconds until it answered again."""
-    for pid in processes.started_as(HAPROXY):
+    """Kill HAProxy, and those of before a reload; return the seconds until it answered again.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    killed = set(processes.started_as(HAPROXY))
+    if not killed:
+        raise RuntimeError("HAProxy does not run")
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    return seconds(lambda: wait_until(lambda: _answers(url)))
+
+    def is_back() -> bool:
+        return bool(set(processes.started_as(HAPROXY)) - killed) and _answers(url)
+
+    return seconds(lambda: wait_until(is_back))
 
 
 def leave_early(url: str, audio: bytes, n: int, rng: np.random.Generator) -> None:

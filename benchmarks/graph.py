@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import ray
 import requests
@@ -16,12 +17,14 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
+from benchmarks import processes
 from serve_app.cli.graph import RAY_ENVIRONMENT
 from serve_app.metrics import Metric
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 APP = "whisper"
 READY_LIMIT_S = 300.0
+HAPROXY_VARIABLE = "RAY_SERVE_ENABLE_HA_PROXY"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +89,33 @@ def running_ray(environment: Mapping[str, str] | None = None) -> Iterator[str]:
     Args:
         environment: variables for Ray's processes, beside those that serve-app starts it with.
     """
-    environment = environment or {}
     # Ray starts its workers with niceness 15: on a machine without a core to spare, the load would
     # take its time from the graph that it measures.
-    os.environ.update(RAY_ENVIRONMENT, RAY_worker_niceness="0", **environment)
-    # More CPUs than there may be: replicas must be placed, however small the machine.
-    ray.init(
-        address="local",
-        num_cpus=8,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    port = free_port()
-    try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        serve.shutdown()
-        ray.shutdown()
-        for name in environment:
-            del os.environ[name]
+    variables = {
+        **RAY_ENVIRONMENT,
+        "RAY_worker_niceness": "0",
+        HAPROXY_VARIABLE: "0",
+        **(environment or {}),
+    }
+    with patch.dict(os.environ, variables):
+        # More CPUs than there may be: replicas must be placed, however small the machine.
+        ray.init(
+            address="local",
+            num_cpus=8,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        port = free_port()
+        try:
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            if bool(processes.started_as("haproxy")) != (variables[HAPROXY_VARIABLE] == "1"):
+                raise RuntimeError("Ray did not start the proxy that it was told to")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            serve.shutdown()
+            ray.shutdown()
 
 
 @contextmanager
@@ -163,7 +171,7 @@ def deploy(args: Mapping[str, Any], deployments: Sequence[Mapping[str, Any]]) ->
 def haproxy_environment() -> dict[str, str]:
     """Return what makes Ray run HAProxy in the place of its own proxy, on ports that are free."""
     return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        HAPROXY_VARIABLE: "1",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
     }

@@ -24,9 +24,12 @@ REFUSAL_S = 0.05  # median, at most
 RECOVERY_S = 10.0  # at most
 AFTER = 0.5  # of the capacity is offered when the overload is over
 AFTER_S = 20.0
-PROXY, HAPROXY = "Ray's proxy", "HAProxy"
+WARM_UP_S = 5.0  # of each load: the first answers have a full batch before them
 # By what Ray is started with.
-DOORS: Mapping[str, Callable[[], Mapping[str, str]]] = {PROXY: dict, HAPROXY: haproxy_environment}
+PROXIES: Mapping[str, Callable[[], Mapping[str, str]]] = {
+    "Ray's proxy": dict,
+    "HAProxy": haproxy_environment,
+}
 
 OPTIONS = (click.Option(["--minutes"], type=float, default=2.0, show_default=True),)
 
@@ -41,28 +44,28 @@ def run(report: Report, *, quick: bool, minutes: float) -> None:
     """
     peak_s, overload_s = (10.0, 15.0) if quick else (60.0, minutes * 60)
     work = embedded_workpiece(threads=1, max_queued_chunks=MAX_QUEUED_CHUNKS)
-    for door, environment in DOORS.items():
+    for proxy, environment in PROXIES.items():
         with running_graph(work.args, replicated(1), environment()) as graph:
-            _measure(report, door, graph, peak_s=peak_s, overload_s=overload_s)
+            _measure(report, proxy, graph, peak_s=peak_s, overload_s=overload_s)
 
 
-def _measure(report: Report, door: str, graph: Graph, *, peak_s: float, overload_s: float) -> None:
-    """Add the three phases behind one door."""
+def _measure(report: Report, proxy: str, graph: Graph, *, peak_s: float, overload_s: float) -> None:
+    """Add the three phases behind one proxy."""
     utterances = utterances_of(graph, {})
-    peak = find_peak(report, graph, utterances, took_s=peak_s, door=door)
+    peak = find_peak(report, graph, utterances, took_s=peak_s, proxy=proxy)
     load = Load(graph.url, utterances, Client())
-    say(f"{door}: {TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
+    say(f"{proxy}: {TIMES:g} x {peak:.1f} requests/s for {overload_s:.0f} s")
     with load.open_loop(TIMES * peak):
         time.sleep(overload_s)
         ended_s = load.now_s()
-    report.add(phase="overload", door=door, offered_per_s=TIMES * peak, **load.figures())
-    _hold(report, door, load.rows, peak=peak, ended_s=ended_s)
+    report.add(phase="overload", proxy=proxy, offered_per_s=TIMES * peak, **load.figures())
+    _hold(report, proxy, load.rows, peak=peak, ended_s=ended_s)
     after = Load(graph.url, utterances, Client())
     with after.open_loop(AFTER * peak):
         time.sleep(AFTER_S)
     recovery_s = recovered_after_s(after.rows)
-    report.add(phase="after", door=door, offered_per_s=AFTER * peak, recovery_s=recovery_s)
-    report.hold(Bar(name=f"{door}: recovery, s", value=recovery_s, limit=RECOVERY_S))
+    report.add(phase="after", proxy=proxy, offered_per_s=AFTER * peak, recovery_s=recovery_s)
+    report.hold(Bar(name=f"{proxy}: recovery, s", value=recovery_s, limit=RECOVERY_S))
 
 
 def find_peak(
@@ -84,18 +87,20 @@ def find_peak(
 
 
 def _answered_per_s(rows: Sequence[Row], ended_s: float) -> float:
-    """Return the rate of good answers that came before a load's end."""
-    answered = [r for r in rows if r.verdict is Verdict.OK and r.sent_s + r.took_s <= ended_s]
-    return len(answered) / ended_s
+    """Return the rate of good answers that came between a load's warm-up and its end."""
+    answered_s = [row.sent_s + row.took_s for row in rows if row.verdict is Verdict.OK]
+    return sum(WARM_UP_S < at_s <= ended_s for at_s in answered_s) / (ended_s - WARM_UP_S)
 
 
-def _hold(report: Report, door: str, rows: Sequence[Row], *, peak: float, ended_s: float) -> None:
+def _hold(report: Report, proxy: str, rows: Sequence[Row], *, peak: float, ended_s: float) -> None:
     """Hold what came of the overload against the bars."""
     refused_s = [row.took_s for row in rows if row.verdict is Verdict.REFUSED]
-    report.add(phase="refusals", door=door, n=len(refused_s), **percentiles(refused_s))
+    report.add(phase="refusals", proxy=proxy, n=len(refused_s), **percentiles(refused_s))
     goodput = _answered_per_s(rows, ended_s) / peak
-    report.hold(Bar(name=f"{door}: goodput over peak", value=goodput, limit=GOODPUT, at_least=True))
+    report.hold(
+        Bar(name=f"{proxy}: goodput over peak", value=goodput, limit=GOODPUT, at_least=True)
+    )
     median_s = float(np.median(refused_s)) if refused_s else float("nan")
-    report.hold(Bar(name=f"{door}: median refusal, s", value=median_s, limit=REFUSAL_S))
+    report.hold(Bar(name=f"{proxy}: median refusal, s", value=median_s, limit=REFUSAL_S))
     n_wrong = sum(row.verdict not in (Verdict.OK, Verdict.REFUSED) for row in rows)
-    report.hold(Bar(name=f"{door}: neither answered nor refused", value=n_wrong, limit=0))
+    report.hold(Bar(name=f"{proxy}: neither answered nor refused", value=n_wrong, limit=0))

@@ -68,7 +68,7 @@ class Removals:
         while True:
             await asyncio.sleep(self._look_every_s)
             under_way = set().union(*self._limits.values())
-            # What came after the last look is not stuck yet, and most of it will be gone at once.
+            # What came since the last round is not stuck yet, and most of it will be gone at once.
             some_wait = bool(under_way & before)
             before = under_way
             if not some_wait:

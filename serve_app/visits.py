@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from serve_app.errors import TranscriptionError
 
-NO_MODEL = "-"  # no declared model has that name
+NO_MODEL = "-"  # no declared model has that name, or the request was refused unread
 OTHER_ROUTE = "other"  # a path that the app does not have
 GONE = 499  # the caller left before its answer's end: nginx's number
 

@@ -2,9 +2,9 @@
 
 from benchmarks.markdown import Row
 from benchmarks.measured import Measured
-from benchmarks.overload import DOORS
+from benchmarks.overload import PROXIES
 
-_DOORS = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
+_PROXIES = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
 REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
 
 
@@ -28,7 +28,7 @@ def _slow_clients(measured: Measured) -> str:
 
 
 def _faults(measured: Measured) -> str:
-    rows = [row for row in measured.rows() if row["trial"] not in _DOORS]
+    rows = [row for row in measured.rows() if row["trial"] not in _PROXIES]
     wrong = {what: sum(row[what] for row in rows) for what in ("failed", "lost", "mixed")}
     told = ", ".join(f"{n} {what}" for what, n in wrong.items())
     return (
@@ -84,12 +84,12 @@ RELIABILITY = (
     ),
     *(
         Row(
-            what=f"Time without a connection after {door} dies, on one node",
+            what=f"Time without a connection after {proxy} dies, on one node",
             source="chaos",
             where={"trial": trial},
             figure="{whole_after_s:.0f} s",
         )
-        for trial, door in _DOORS.items()
+        for trial, proxy in _PROXIES.items()
     ),
     Row(
         what="Load at 70 % of the peak with a fault every minute: requests answered well",
@@ -107,22 +107,22 @@ RELIABILITY = (
     ),
     *(
         row
-        for door in DOORS
+        for proxy in PROXIES
         for row in (
             Row(
-                what=f"Answers at five times the capacity, over those at the peak ({door})",
+                what=f"Answers at five times the capacity, over those at the peak ({proxy})",
                 source="overload",
-                where={"phase": "overload", "door": door},
+                where={"phase": "overload", "proxy": proxy},
                 figure="{bar[value]:.2f} x ({ok:,} answered, {refused:,} refused, {failed} failed)",
-                bar=f"{door}: goodput over peak",
+                bar=f"{proxy}: goodput over peak",
                 unit="x",
             ),
             Row(
-                what=f"Median time to a refusal there ({door})",
+                what=f"Median time to a refusal there ({proxy})",
                 source="overload",
-                where={"phase": "refusals", "door": door},
+                where={"phase": "refusals", "proxy": proxy},
                 figure="{p50_s:.3f} s",
-                bar=f"{door}: median refusal",
+                bar=f"{proxy}: median refusal",
                 unit="s",
             ),
         )

@@ -33,7 +33,7 @@ SERVICE_ERRORS = (
 
 
 class RoomService(Protocol):
-    """Knows whether it is worth to read an upload."""
+    """Knows whether an upload is worth reading."""
 
     def check_room(self) -> None:
         """Raise QueueFullError where no model could take a request now, whatever it asks."""

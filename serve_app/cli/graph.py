@@ -36,12 +36,13 @@ cli(["run", sys.argv[1]])
 # of its last 100,000 calls, of which there are some for every chunk, where processes report them.
 # It and the raylet use jemalloc, whose caches in each of their threads grow with every replica that
 # dies: without caches they are a fifth smaller, and stay so.
-# Where HAProxy is the door: it starts anew whenever replicas of the Ingress come or go, and the old
-# one ends after so many seconds with what it still has. As long as the profiles' longest request.
+# HAProxy, where it runs, starts anew whenever replicas of the Ingress come or go, and the old one
+# ends after so many seconds with what it still has: the profiles' longest request (3660 s), which
+# may have come over a connection that was idle for up to 90 s.
 RAY_ENVIRONMENT = {
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "3660",
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "3750",
     "RAY_task_events_report_interval_ms": "0",  # no reports
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "131072",
@@ -50,7 +51,7 @@ RAY_ENVIRONMENT = {
 }
 
 START_TIMEOUT_S = 600.0  # a first start may download a model
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 90.0  # behind HAProxy an Ingress stays 30 s for those who may still come
 
 
 @contextmanager

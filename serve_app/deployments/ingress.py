@@ -76,7 +76,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""
-        # Serve's proxy gives every answer its x-request-id.
+        # Serve gives every answer its x-request-id.
         return api.create_app(
             self,
             self._settings.api,

@@ -128,7 +128,7 @@ class Whisper:
 
     @property
     def batch_size(self) -> int:
-        """Return how many chunks a batch has at most; fewer after the device ran out of memory."""
+        """Return how many chunks are taken into a batch; a device may hold fewer at once."""
         return self._batches.max_batch_size
 
     def load_diarization(self, diarization: str | DiarizationSettings) -> None:

@@ -36,9 +36,8 @@ class FittingBatches:
             self._sizes[n_sequences] = min(known, max(1, size // 2))
             on_out_of_memory(size)
 
-        size = self._sizes.get(n_sequences, len(jobs))
-        return [
-            outcome
-            for begin in range(0, len(jobs), size)
-            for outcome in transcribe_batch(engine, jobs[begin : begin + size], shrink)
-        ]
+        outcomes: list[Outcome] = []
+        while rest := jobs[len(outcomes) :]:
+            part = rest[: self._sizes.get(n_sequences, len(rest))]
+            outcomes += transcribe_batch(engine, part, shrink)
+        return outcomes

@@ -1,4 +1,4 @@
-"""Ray's HAProxy as the door, in a graph of its own: Ray starts with it or without."""
+"""HAProxy in the place of Ray's own proxy, in a graph of its own: Ray starts with it or without."""
 
 import json
 import subprocess

@@ -17,7 +17,13 @@ import requests
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,6 +63,11 @@ def upstream(seen: list[str]) -> ASGIApp:
         headers = {"retry-after": "7"} if status == 429 else None
         return PlainTextResponse('Ray\'s "own" words', status, headers)
 
+    async def html(request: Request) -> Response:
+        status = request.path_params["status"]
+        headers = {"retry-after": "7"} if status == 429 else None
+        return HTMLResponse("<h1>HAProxy's words</h1>", status, headers)
+
     async def own_error(request: Request) -> Response:
         error = {"message": "ours", "type": "server_error", "param": None, "code": "model_loading"}
         return JSONResponse({"error": error}, request.path_params["status"], {"retry-after": "9"})
@@ -82,6 +93,7 @@ def upstream(seen: list[str]) -> ASGIApp:
 
     routes = [
         Route("/plain/{status:int}", plain, methods=["GET", "POST"]),
+        Route("/html/{status:int}", html, methods=["GET", "POST"]),
         Route("/own/{status:int}", own_error, methods=["GET", "POST"]),
         Route("/echo", echo, methods=["GET", "POST"]),
         Route("/subtitles", subtitles),
@@ -186,11 +198,14 @@ def assert_is_envelope(answer: requests.Response, status: int, code: str) -> Non
         (504, "deadline_exceeded"),
     ],
 )
-def test_rays_plain_text_errors_become_the_envelope(front: Front, status: int, code: str) -> None:
-    answer = requests.post(f"{front.url}/plain/{status}", data=b"x" * 2000, timeout=10)
-    assert_is_envelope(answer, status, code)
-    told = {429: "7", 503: "2"}  # Ray's own wait, and a short one where it names none
-    assert answer.headers.get("retry-after") == told.get(status)
+def test_rays_plain_text_errors_and_haproxys_in_html_become_the_envelope(
+    front: Front, status: int, code: str
+) -> None:
+    for kind in ("plain", "html"):
+        answer = requests.post(f"{front.url}/{kind}/{status}", data=b"x" * 2000, timeout=10)
+        assert_is_envelope(answer, status, code)
+        told = {429: "7", 503: "2"}  # Ray's own wait, and a short one where it names none
+        assert answer.headers.get("retry-after") == told.get(status)
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503, 504])

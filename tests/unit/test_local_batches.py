@@ -1,0 +1,30 @@
+"""The batches of the facade, on an engine whose device is too small for them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from serve_app.domain import ChunkJob, ChunkTranscript
+from serve_app.local.batches import Batches
+from tests.fakes import EchoEngine, job
+
+
+class SmallDevice(EchoEngine):
+    """Holds two chunks."""
+
+    def transcribe(self, jobs: Sequence[ChunkJob]) -> list[ChunkTranscript | ChunkJob]:
+        if len(jobs) > 2:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return super().transcribe(jobs)
+
+
+async def test_a_device_that_is_too_small_gets_its_batches_in_parts_and_nobody_an_error() -> None:
+    engine: Any = SmallDevice()
+    batches = Batches(engine, n_workers=1, max_batch_size=8)
+    for _ in range(2):
+        made = await asyncio.gather(*(batches.submit(job(i, owner=f"r{i}")) for i in range(8)))
+        assert [one.text for one in made if isinstance(one, ChunkTranscript)] == [
+            str(i) for i in range(8)
+        ]
+    batches.shutdown()
+    assert {len(values) for values in engine.batches} <= {1, 2}
