@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_app.domain import DecodeLimits
 from serve_app.errors import DecodeTimeoutError, InvalidAudioError
-from serve_app.stages.audio import decode_audio, limit_memory
+from serve_app.stages.audio import decode_audio, memory_limit, own_bytes
 from tests.audio_files import status_bytes
 from tests.mutants import mutant, seed
 
@@ -130,13 +130,14 @@ class Decoder:
 def _answer(connection: Connection) -> None:
     """Judge the files that come in, and the mutants whose numbers do."""
     decode_audio(seed("wav"), max_s=60.0)
-    limit_memory(MEMORY_BYTES)
+    idle_bytes = own_bytes()
     at_start = status_bytes("VmHWM")
     while True:
         taken = connection.recv()
         number, file = (taken, mutant(taken).file) if isinstance(taken, int) else (NO_MUTANT, taken)
         began_s = time.monotonic()
-        outcome, told = judge(file)
+        with memory_limit(MEMORY_BYTES, beyond_bytes=idle_bytes):
+            outcome, told = judge(file)
         verdict = Verdict(
             **_origin(number),
             outcome=outcome,

@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics, models, speakers
 from serve_app.contexts import start_apart
 from serve_app.deployments.calls import call, returns_errors, time_limit, timed
+from serve_app.deployments.logs import leave_out_calls_that_went_well
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
 from serve_app.deployments.uploads import UploadWork, ask
@@ -46,6 +47,7 @@ class SpeakerDiarizer:
 
     def __init__(self, settings: DiarizationSettings) -> None:
         keep_freed_memory()
+        leave_out_calls_that_went_well()
         self._settings = settings
         # pyannote promises nothing about several threads in one pipeline.
         self._thread = ThreadPoolExecutor(1)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app import channels, detection, metrics, models, pipeline
 from serve_app.deployments.calls import returns_errors, timed
+from serve_app.deployments.logs import leave_out_calls_that_went_well
 from serve_app.deployments.memory import (
     GIVE_BACK_EVERY_S,
     give_back_freed_memory,
@@ -36,6 +37,7 @@ class AudioPreprocessor:
 
     def __init__(self, settings: AudioSettings) -> None:
         keep_freed_memory()
+        leave_out_calls_that_went_well()
         self._settings = settings
         self._detector = SpeechDetector()
         self._meters = Meters(metrics.PREPROCESSOR)
@@ -45,7 +47,7 @@ class AudioPreprocessor:
         self._later_slices = ThreadPoolExecutor(1)
         self._uploads = UploadWork("a slice")
         took_s = timed(self._warm_up)
-        audio.limit_memory(settings.decode_memory_bytes)
+        self._idle_bytes = audio.own_bytes()
         self._tidying = asyncio.ensure_future(every(GIVE_BACK_EVERY_S, give_back_freed_memory))
         logger.info("AudioPreprocessor is up: first decode %.2f s", took_s)
 
@@ -93,19 +95,26 @@ class AudioPreprocessor:
         cursor: DecodeCursor | None,
         options: pipeline.PrepareOptions,
     ) -> pipeline.Prepared:
-        prepared = pipeline.prepare(data, cursor, options, self._detector)
+        with self._memory_limit():
+            prepared = pipeline.prepare(data, cursor, options, self._detector)
         self._record(prepared)
         return prepared
 
     def _find_speech(
         self, data: NDArray[np.uint8], cursor: DecodeCursor | None, options: SpeechOptions
     ) -> SpeechSlice:
-        found = detection.find_speech(data, cursor, options, self._detector)
+        with self._memory_limit():
+            found = detection.find_speech(data, cursor, options, self._detector)
         self._record(found)
         return found
 
     def _count_channels(self, data: NDArray[np.uint8]) -> int:
-        return channels.count_channels(data, self._settings.limits)
+        with self._memory_limit():
+            return channels.count_channels(data, self._settings.limits)
+
+    def _memory_limit(self) -> AbstractContextManager[None]:
+        limit_bytes = self._settings.decode_memory_bytes
+        return audio.memory_limit(limit_bytes, beyond_bytes=self._idle_bytes)
 
     def _queue_of(self, cursor: DecodeCursor | None) -> ThreadPoolExecutor:
         is_first = cursor is None or cursor.start_sample == 0

@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics, models, pipeline
 from serve_app.deployments.calls import call, returns_errors, timed
 from serve_app.deployments.catalog import Catalog
+from serve_app.deployments.logs import leave_out_calls_that_went_well
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import SAMPLE_S, TranscriberMeters, every
 from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DetectedLanguage, ModelInfo
@@ -39,6 +40,7 @@ class WhisperTranscriber:
 
     def __init__(self, model: ModelSettings) -> None:
         keep_freed_memory()
+        leave_out_calls_that_went_well()
         self._model = model
         self._config: TranscriberUserConfig | None = None
         self._free_bytes: int | None = None  # of the device, before any batch ran

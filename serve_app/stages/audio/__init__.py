@@ -15,15 +15,15 @@ Each file imports only those above it.
 """
 
 from serve_app.stages.audio.decode import MIN_AUDIO_S, decode_audio, header_duration_s, to_float32
-from serve_app.stages.audio.limits import limit_memory, memory_limit
+from serve_app.stages.audio.limits import memory_limit, own_bytes
 from serve_app.stages.audio.sources import read_file
 
 __all__ = [
     "MIN_AUDIO_S",
     "decode_audio",
     "header_duration_s",
-    "limit_memory",
     "memory_limit",
+    "own_bytes",
     "read_file",
     "to_float32",
 ]

@@ -2,7 +2,7 @@
 
 FFmpeg's own work cannot be interrupted: when the time is up its file ends, and between packets the
 deadline is looked at. What hangs inside one packet is for whoever waits for the replica.
-`decode` sets a deadline for each slice, a process that decodes for others limits its memory once.
+`decode` sets a deadline for each slice, a process that decodes for others limits its own memory.
 """
 
 import logging
@@ -43,43 +43,38 @@ class Deadline:
             raise DecodeTimeoutError(self._timeout_s)
 
 
-def limit_memory(n_bytes: int) -> None:
-    """End this process once it holds so much more memory of its own than it holds now.
+@contextmanager
+def memory_limit(n_bytes: int, *, beyond_bytes: int | None = None) -> Iterator[None]:
+    """End this process if it comes to hold so much more memory of its own while the block runs.
 
     A packet of 640 kB can hold 20,000 FLAC frames, 3 GB of samples, and PyAV decodes it whole. The
     work beside it is lost as well and is done again elsewhere. Refusing the memory instead (by
     RLIMIT_DATA) would be worse: other files of the process lose their tracks without a word where
     FFmpeg cannot open them, and Ray aborts.
+
+    Args:
+        n_bytes: more.
+        beyond_bytes: than this (`own_bytes`, before the process had any work); None: than now.
     """
-    _watch_memory(n_bytes, over=threading.Event())
-
-
-@contextmanager
-def memory_limit(n_bytes: int) -> Iterator[None]:
-    """Do what `limit_memory` does as long as the block runs, in which nothing else takes memory."""
-    over = threading.Event()
-    _watch_memory(n_bytes, over)
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _watch_memory(n_bytes: int, over: threading.Event) -> None:
-    limit_bytes = _own_bytes() + n_bytes
+    limit_bytes = n_bytes + (own_bytes() if beyond_bytes is None else beyond_bytes)
+    is_over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(_LOOK_EVERY_S):
-            if _own_bytes() >= limit_bytes:
+        while not is_over.wait(_LOOK_EVERY_S):
+            if own_bytes() >= limit_bytes:
                 logger.critical(
                     "ending this process: a file needs more than %d bytes to decode", n_bytes
                 )
                 os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="memory limit").start()
+    try:
+        yield
+    finally:
+        is_over.set()
 
 
-def _own_bytes() -> int:
+def own_bytes() -> int:
     """Return the resident memory of this process less what it shares, such as Ray's store."""
     with open("/proc/self/statm") as file:  # man 5 proc
         _, resident, shared, *_ = file.read().split()
