@@ -15,7 +15,5 @@ def leave_out_calls_that_went_well() -> None:
 
 
 def _is_kept(record: logging.LogRecord) -> bool:
-    is_of_a_call = getattr(record, "serve_access_log", False)
-    return logger.isEnabledFor(logging.DEBUG) or not (
-        is_of_a_call and " OK " in record.getMessage()
-    )
+    went_well = getattr(record, "serve_access_log", False) and " OK " in record.getMessage()
+    return not went_well or logger.isEnabledFor(logging.DEBUG)

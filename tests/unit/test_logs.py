@@ -27,11 +27,8 @@ def test_calls_that_went_well_are_left_out_and_what_else_there_is_to_tell_is_not
         "the model says OK now": {},
     }.items():
         logger.info(message, extra=extra)
-    assert [record.message.split()[2] for record in caplog.records] == [
-        "ERROR",
-        "CANCELLED",
-        "says",
-    ]
+    told = [record.message.split()[2] for record in caplog.records]
+    assert told == ["ERROR", "CANCELLED", "says"]
 
 
 def test_whoever_debugs_sees_every_call(caplog: pytest.LogCaptureFixture) -> None:
