@@ -8,8 +8,8 @@ logger = logging.getLogger("ray.serve")
 def leave_out_calls_that_went_well() -> None:
     """Drop Serve's lines that a call was answered: one for each chunk and slice, told by metrics.
 
-    Each costs the replica a millisecond, as it is written twice and sent on by Ray. Calls that fail
-    or are cancelled keep their lines, and with `log_level: DEBUG` all do.
+    Each would be written twice, to a file and to stderr, from which Ray sends it on. Calls that
+    fail or are cancelled keep their lines, and with `log_level: DEBUG` all do.
     """
     logger.addFilter(_is_kept)
 
