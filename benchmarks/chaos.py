@@ -126,12 +126,12 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
 
     Args:
         report: gets a row for each kind.
-        quick: each twice.
+        quick: each twice, and fewer clips.
         times: how often each is planted.
         only: names of trials; none: all.
         go_on: leave out what the last run's file has of trials that `only` does not name.
     """
-    times = 2 if quick else times
+    times, n_utterances = (2, 16) if quick else (times, N_UTTERANCES)
     if go_on:
         report.go_on()
         report.rows = [row for row in report.rows if row["trial"] not in only]
@@ -149,7 +149,9 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
                 if kind not in recorded:
                     # Text made with times may differ in a word from text without.
                     fields = DIARIZED if diarizes else {}
-                    recorded[kind] = utterances_of(graph, fields, silence_s=trial.silence_s)
+                    recorded[kind] = utterances_of(
+                        graph, fields, silence_s=trial.silence_s, n=n_utterances
+                    )
                 load = Load(graph.url, recorded[kind], trial.client)
                 _try(report, graph, load, trial, trial.n_times or times)
     report.note(
