@@ -173,7 +173,8 @@ NAMES = (
     ),
     Name(
         name="LOG_LEVEL",
-        values="`debug`, `info`, `warning`, `error` or `critical`",
+        values="`debug` (a line for each call between deployments), `info`, `warning`, `error` or "
+        "`critical`",
         parse=lambda text: parsing.one_of("debug", "info", "warning", "error", "critical")(
             text
         ).upper(),
