@@ -20,7 +20,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make fuzz    1,000 generated requests of each kind and 20,000 damaged files; counts in benchmarks/results"
 	@echo "make bench   speed, on a CPU: 36 minutes on two cores; writes README's tables from benchmarks/results"
-	@echo "make reliability  changing load, faults, memory, damaged files: about 100 minutes; writes README's tables too"
+	@echo "make reliability  changing load, faults, memory, damaged files: about 115 minutes; writes README's tables too"
 	@echo "make soak    30 minutes of load with a fault every minute           (ARGS='--minutes 480')"
 	@echo "make clean   remove .venv, caches and build outputs"
 	@echo "PYTHON=...   the Python to build .venv with (now: $(PYTHON); 3.11 to 3.13)"
