@@ -4,7 +4,7 @@ from benchmarks.markdown import Row
 from benchmarks.measured import Measured
 from benchmarks.overload import PROXIES
 
-_PROXIES = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
+_KILLED_PROXIES = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
 REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
 
 
@@ -28,7 +28,7 @@ def _slow_clients(measured: Measured) -> str:
 
 
 def _faults(measured: Measured) -> str:
-    rows = [row for row in measured.rows() if row["trial"] not in _PROXIES]
+    rows = [row for row in measured.rows() if row["trial"] not in _KILLED_PROXIES]
     wrong = {what: sum(row[what] for row in rows) for what in ("failed", "lost", "mixed")}
     told = ", ".join(f"{n} {what}" for what, n in wrong.items())
     return (
@@ -89,7 +89,7 @@ RELIABILITY = (
             where={"trial": trial},
             figure="{whole_after_s:.0f} s",
         )
-        for trial, proxy in _PROXIES.items()
+        for trial, proxy in _KILLED_PROXIES.items()
     ),
     Row(
         what="Load at 70 % of the peak with a fault every minute: requests answered well",

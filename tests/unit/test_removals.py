@@ -61,13 +61,13 @@ async def test_nothing_is_asked_where_all_work_ends_soon() -> None:
         n_looks += 1
         return {"a"}
 
-    removals = Removals(look, look_every_s=0.05)
-    for _ in range(30):
+    removals = Removals(look, look_every_s=0.5)
+    for _ in range(60):
         async with removals.guard("a"):
             await asyncio.sleep(0.01)
     assert n_looks == 0
     async with removals.guard("a"):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
     assert n_looks > 0
 
 
