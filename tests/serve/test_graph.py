@@ -4,10 +4,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import ray
 import requests
 from ray import serve
 
@@ -187,6 +189,21 @@ def test_ready_is_503_while_a_model_cannot_be_loaded(graph: Graph, tmp_path: str
         assert requests.get(f"{graph.url}/ready", timeout=30).ok
     finally:
         serve.delete("broken")
+
+
+def test_the_log_has_a_line_for_each_request_and_none_for_each_of_its_chunks(graph: Graph) -> None:
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+
+    def n_lines(deployment: str, text: str) -> int:
+        files = logs.glob(f"replica_whisper_{deployment}_*.log")
+        return sum(text in line for file in files for line in file.read_text().splitlines())
+
+    before = n_lines("Ingress", "POST /v1/audio/transcriptions 200")
+    graph.transcribe(clip("light"))
+    wait_until(lambda: n_lines("Ingress", "POST /v1/audio/transcriptions 200") > before)
+    for deployment in ("AudioPreprocessor", "WhisperTranscriber-demo"):
+        assert n_lines(deployment, "INFO") > 0  # of its start
+        assert n_lines(deployment, " OK ") == 0
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
