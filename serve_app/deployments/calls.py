@@ -15,12 +15,14 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayTaskError,
+    TaskCancelledError,
     WorkerCrashedError,
 )
 from ray.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
     ReplicaUnavailableError,
+    RequestCancelledError,
 )
 
 from serve_app import pipeline
@@ -39,6 +41,8 @@ from serve_app.stages import audio as files
 _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 # The replica may be alive, but its answer does not arrive.
 _LOSSES = (RayActorError, ObjectLostError, ReplicaUnavailableError)
+# Ray cancels the calls that a cancelled one has made, some of them before it tells that one itself.
+_CANCELLATIONS = (TaskCancelledError, RequestCancelledError)
 
 
 async def call(method: Any, *args: object) -> Any:
@@ -47,6 +51,7 @@ async def call(method: Any, *args: object) -> Any:
     Cancelling the call cancels the work.
 
     Raises:
+        asyncio.CancelledError: the request of which the call is a part was cancelled.
         QueueFullError: as many calls wait for the deployment as its options allow.
         ReplicaLostError: the replica that had the call is gone.
         ServiceUnavailableError: the deployment could not be started.
@@ -96,6 +101,8 @@ def _typed_errors() -> Iterator[None]:
     """Turn what Ray raises about a call into what the callers of the graph know."""
     try:
         yield
+    except _CANCELLATIONS as error:
+        raise asyncio.CancelledError from error
     except BackPressureError as error:
         raise QueueFullError from error
     except DeploymentUnavailableError as error:

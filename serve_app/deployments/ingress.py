@@ -16,6 +16,7 @@ from serve_app import api, detection, models, visits
 from serve_app.deployments.calls import put_file, time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.diarizer import SpeakerFinder
+from serve_app.deployments.disconnects import Disconnects
 from serve_app.deployments.exporters import fetch_pages
 from serve_app.deployments.memory import GIVE_BACK_EVERY_S, give_back_freed_memory
 from serve_app.deployments.meters import IngressMeters, every
@@ -76,14 +77,15 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return what answers HTTP requests."""
-        # Serve gives every answer its x-request-id.
-        return api.create_app(
+        app = api.create_app(
             self,
             self._settings.api,
             self._keys,
-            sets_request_id=False,
+            sets_request_id=False,  # Serve gives every answer its x-request-id
             record=self._meters.record_visit,
         )
+        app.add_middleware(Disconnects)
+        return app
 
     async def check_health(self) -> None:
         """Answer Serve on the loop that answers callers: one that is stuck is soon replaced.

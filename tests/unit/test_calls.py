@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 
 import pytest
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, TaskCancelledError
+from ray.serve.exceptions import RequestCancelledError
 
 from serve_app.contexts import start_apart
 from serve_app.deployments.calls import call
@@ -27,6 +28,12 @@ async def test_a_replica_that_ray_ends_for_its_nodes_memory_counts_as_dead() -> 
     with pytest.raises(ReplicaLostError) as raised:
         await call(Method(OutOfMemoryError("the node ran low on memory")))
     assert raised.value.died
+
+
+@pytest.mark.parametrize("error", [TaskCancelledError(), RequestCancelledError("id")])
+async def test_a_call_that_ray_cancels_first_is_no_fault_of_the_request(error: Exception) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await call(Method(error))
 
 
 async def test_what_is_started_apart_is_the_work_of_no_request() -> None:
