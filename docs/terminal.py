@@ -90,13 +90,15 @@ def run(command: str, folder: Path) -> tuple[int, str]:
     """Return the exit code of a command, and everything that it wrote to its terminal."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", N_ROWS, N_COLUMNS, 0, 0))
+    # Where they are set, programs believe them before the terminal.
+    others = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     program = subprocess.Popen(
         ["bash", "-c", command],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=follower,
         stderr=follower,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={**others, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     os.close(follower)
     written = b""
