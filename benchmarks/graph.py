@@ -64,15 +64,15 @@ class Graph:
         stats = serve.get_deployment_handle(name, APP).gate_stats.remote().result(timeout_s=60)
         return int(stats.n_jobs)
 
-    def counter(self, metric: Metric) -> float:
-        """Return the sum of a counter over all replicas, as GET /metrics has it."""
+    def counter(self, metric: Metric, **labels: str) -> float:
+        """Return the sum of a counter's series with these labels, as GET /metrics has them."""
         page = requests.get(f"{self.url}/metrics", timeout=60)
         page.raise_for_status()
         return sum(
             sample.value
             for family in text_string_to_metric_families(page.text)
             for sample in family.samples
-            if sample.name == metric.exported
+            if sample.name == metric.exported and labels.items() <= sample.labels.items()
         )
 
     def set_batch_size(self, max_batch_size: int) -> None:

@@ -157,7 +157,7 @@ RELIABILITY = (
         command="make fuzz",
     ),
     Row(
-        what="Others answered beside clients that are slow on purpose, kinds of client",
+        what="Others answered beside clients that are slow, idle or leave, kinds of client",
         source="slow_clients",
         figure=_slow_clients,
     ),
