@@ -1,4 +1,4 @@
-"""Clients that send slowly, never read, hold connections or leave: what the server does by itself."""
+"""Clients that send slowly, never read, hold connections or leave: what the server does alone."""
 
 import itertools
 import resource
@@ -41,6 +41,7 @@ class Door:
     share: float  # of the clients that come in great number
 
     def connect(self) -> socket.socket:
+        """Open a connection."""
         where = urlsplit(self.graph.url)
         made = socket.create_connection((where.hostname, where.port), timeout=LOOK_S)
         return self.connections.enter_context(made)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from serve_app.errors import ReplicaLostError
 from serve_app.stages.batching import next_batch
 
 Job = TypeVar("Job")
@@ -83,7 +84,7 @@ class Gate(Generic[Job, Outcome]):
         self._bucket_of = bucket_of
         self._on_batch = on_batch
         self._n_free = n_workers  # below 0 where a batch was cut into more than there are
-        self._max_batch_size = 1
+        self._max_batch_size = self._largest_batch_size = 1
         self._batch_wait_s = 0.0
         self._queues: OrderedDict[Hashable, deque[_Waiting[Job, Outcome]]] = OrderedDict()
         self._served: set[Hashable] = set()  # by the last batch; their turn has not ended yet
@@ -97,8 +98,18 @@ class Gate(Generic[Job, Outcome]):
     def configure(self, *, max_batch_size: int, batch_wait_s: float) -> None:
         """Set the largest batch, and how long a lone job waits while a worker is free."""
         self._max_batch_size = max_batch_size
+        self._largest_batch_size = max(max_batch_size, self._largest_batch_size)
         self._batch_wait_s = batch_wait_s
         self._changed.set()
+
+    @property
+    def largest_batch_size(self) -> int:
+        """Return the largest limit that ever was in force: what `execute` must let through at once.
+
+        What is left of a batch that it cuts, because its own limit fell while the batch was on its
+        way, would come with the next one.
+        """
+        return self._largest_batch_size
 
     @property
     def stats(self) -> GateStats:
@@ -113,15 +124,30 @@ class Gate(Generic[Job, Outcome]):
             }
         )
 
+    def check(self) -> None:
+        """Raise ReplicaLostError where batches are no longer handed over."""
+        if self._dispatcher is not None and self._dispatcher.done():
+            raise ReplicaLostError("A replica no longer hands over its batches.") from (
+                None if self._dispatcher.cancelled() else self._dispatcher.exception()
+            )
+
     async def submit(self, job: Job) -> Outcome:
-        """Wait for the job's turn and return what became of it. Cancelling gives the job up."""
+        """Wait for the job's turn and return what became of it. Cancelling gives the job up.
+
+        Raises:
+            ReplicaLostError: batches are no longer handed over.
+            Exception: what `execute` raised for the job.
+        """
         loop = asyncio.get_running_loop()
         if self._dispatcher is None:
             self._dispatcher = loop.create_task(self._dispatch())
+        self.check()
+        owner, bucket = self._owner_of(job), self._bucket_of(job)
+        hash((owner, bucket))  # fails here, for this job's caller, and not in the dispatcher
         waiting: _Waiting[Job, Outcome] = _Waiting(
             job=job,
-            owner=self._owner_of(job),
-            bucket=self._bucket_of(job),
+            owner=owner,
+            bucket=bucket,
             arrived_s=loop.time(),
             outcome=loop.create_future(),
         )
@@ -140,7 +166,8 @@ class Gate(Generic[Job, Outcome]):
         """Hold a worker while the batch function runs these jobs.
 
         The dispatcher took one for the batch that it handed over. Whatever else begins takes one
-        more: the rest of a batch that `@serve.batch` cut because its limit fell on the way.
+        more: a part of a batch that was cut on the way, or one that was given up there and begins
+        nevertheless.
 
         Raises:
             RuntimeError: the jobs are not of one bucket, so two batches were merged on the way.

@@ -4,7 +4,9 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from os import PathLike
 from typing import Any
 
 import ray
@@ -34,7 +36,7 @@ from serve_app.errors import (
     ServiceUnavailableError,
     TranscriptionError,
 )
-from serve_app.settings import ApiSettings
+from serve_app.settings import AppSettings
 from serve_app.stages import audio as files
 
 # The last one is of the node: Ray kills a replica there.
@@ -43,6 +45,9 @@ _DEATHS = (ActorDiedError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 _LOSSES = (RayActorError, ObjectLostError, ReplicaUnavailableError)
 # Ray cancels the calls that a cancelled one has made, some of them before it tells that one itself.
 _CANCELLATIONS = (TaskCancelledError, RequestCancelledError)
+# A thread that reads from a mount that hangs does not come back: it must be none of the five that
+# an Ingress has for all else.
+_paths = ThreadPoolExecutor(4, "serve_app paths")
 
 
 async def call(method: Any, *args: object) -> Any:
@@ -145,17 +150,19 @@ async def time_limit(limit_s: float) -> AsyncGenerator[None]:
         raise DeadlineExceededError(limit_s) from None
 
 
-async def put_file(audio: Audio, settings: ApiSettings) -> Any:
+async def put_file(audio: Audio, settings: AppSettings) -> Any:
     """Store a caller's file once for all its slices; whoever decodes one reads it where it lies.
 
     Raises:
         InvalidRequestError: what was given cannot be read, or is too large.
+        DeadlineExceededError: to read and store it took longer than a request may.
     """
-
-    def put() -> Any:
-        return ray.put(files.read_file(audio, max_bytes=settings.max_upload_bytes))
-
-    return await asyncio.to_thread(put)
+    read = functools.partial(files.read_file, audio, max_bytes=settings.api.max_upload_bytes)
+    async with time_limit(settings.request_timeout_s):
+        if isinstance(audio, str | PathLike):
+            data = await asyncio.get_running_loop().run_in_executor(_paths, read)
+            return await asyncio.to_thread(ray.put, data)
+        return await asyncio.to_thread(lambda: ray.put(read()))
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -90,10 +90,23 @@ class Catalog:
             ServiceUnavailableError: it cannot be started.
         """
         silent_s = asyncio.get_running_loop().time() - self._heard_s.get(name, -math.inf)
-        if silent_s > FRESH_S:
+        if silent_s > FRESH_S and not await self._is_known(name):
             # One that is up needs a moment too.
             await self._wake(name, max(wait_s, WAKE_TIMEOUT_S))
         return self._infos[name]
+
+    async def _is_known(self, name: str) -> bool:
+        """Tell whether a model that answered before is up: by its answer, or by Serve.
+
+        Where all its replicas are busy, or the one that is asked hangs, it answers late.
+        """
+        if name not in self._infos:
+            return False
+        try:
+            await self._wake(name, WAKE_TIMEOUT_S)
+        except ModelLoadingError:
+            return await self.is_up(self._transcribers[name])
+        return True
 
     def heard(self, name: str) -> None:
         """Note that a replica of the model has just answered."""
@@ -184,7 +197,7 @@ class Catalog:
         # One question at a time: each holds a thread of the few that uploads need as well, and
         # while the controller is restarted none of them ends.
         if self._status is None or self._status.done():
-            self._status = asyncio.ensure_future(asyncio.to_thread(serve.status))
+            self._status = start_apart(asyncio.to_thread(serve.status))
         await asyncio.wait({self._status}, timeout=STATUS_TIMEOUT_S)
         if not self._status.done():
             raise _unknown()

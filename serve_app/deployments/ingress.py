@@ -130,7 +130,7 @@ class Ingress:
             model = models.find_model(request.model, self._settings.models)
             visit.model = model.name
             with self._runs.admit(model.name):
-                data = await put_file(audio, self._settings.api)
+                data = await put_file(audio, self._settings)
                 async with (
                     self._speakers.search(data, request) as search,
                     aclosing(search.beside(self._runs.transcribe(data, request, model))) as events,
@@ -156,7 +156,7 @@ class Ingress:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
         with self._attended("diarize"):
-            data = await put_file(audio, self._settings.api)
+            data = await put_file(audio, self._settings)
             return await self._speakers.find_turns(data, options)
 
     async def detect_speech(
@@ -168,7 +168,7 @@ class Ingress:
             TranscriptionError: one of its kinds (`serve_app.errors`).
         """
         with self._attended("detect_speech"):
-            data = await put_file(audio, self._settings.api)
+            data = await put_file(audio, self._settings)
             async with time_limit(self._settings.request_timeout_s):
                 return await self._files.find_speech(data, request)
 
@@ -186,7 +186,7 @@ class Ingress:
             declared = models.find_model(model, self._settings.models)
             visit.model = declared.name
             with self._runs.admit(declared.name):
-                data = await put_file(audio, self._settings.api)
+                data = await put_file(audio, self._settings)
                 prepare = self._files.preparer(data, declared, DEFAULT_REQUEST)
                 async with time_limit(self._settings.request_timeout_s):
                     await self._catalog.info(declared.name, self._settings.cold_start_wait_s)

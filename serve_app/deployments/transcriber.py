@@ -109,9 +109,11 @@ class WhisperTranscriber:
 
         Raises:
             RuntimeError: the device has failed, or a batch hangs.
+            ReplicaLostError: no batch is handed over any more.
         """
         if self._failed:
             raise RuntimeError("the device has failed")
+        self._gate.check()
         self._running.check(self._model.batch_timeout_s)
 
     async def info(self) -> ModelInfo:
@@ -134,7 +136,7 @@ class WhisperTranscriber:
         if warning := self._limits(size).idle_warning():
             logger.warning("model=%s: %s", self._model.name, warning)
         self._gate.configure(max_batch_size=size, batch_wait_s=config.batch_wait_timeout_s)
-        self._execute.set_max_batch_size(size)
+        self._execute.set_max_batch_size(self._gate.largest_batch_size)
 
     def _limits(self, max_batch_size: int) -> BatchLimits:
         return BatchLimits(

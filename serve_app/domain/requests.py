@@ -133,6 +133,9 @@ class TranscriptionRequest:
     speakers: SpeakerOptions = ANY_SPEAKERS  # what is known about them
 
     def __post_init__(self) -> None:
+        for name in ("languages", "suppress_tokens", "clip_timestamps"):
+            # faster-whisper takes lists: chunks are put together by what was asked, so hashed.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_range("temperature", self.temperature, 0.0, 1.0)
         _check_range("best_of", self.best_of, 1, 16)
         _check_range("patience", self.patience, 0.1, 8.0)

@@ -10,12 +10,14 @@
     batches    `@serve.batch`'s part: the jobs that the gate hands over at once, to one call
     speakers   SpeakerDiarizer's part: who speaks when
     progress   how far a file is
+    worker     a loaded model and its threads: one file of several at a time
     whisper    the facade
 
 Each file imports only those above it.
 """
 
 from serve_app.local.progress import Progress
-from serve_app.local.whisper import N_FILES, LocalTranscript, Whisper, load
+from serve_app.local.whisper import N_FILES, Whisper, load
+from serve_app.local.worker import LocalTranscript
 
 __all__ = ["N_FILES", "LocalTranscript", "Progress", "Whisper", "load"]

@@ -91,6 +91,34 @@ def test_an_array_without_its_rate_is_refused() -> None:
         read_file(clip("light"), max_bytes=NO_LIMIT)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "pcm",
+    [
+        Pcm(samples=[[0.0], [0.0, 0.5]], rate=16_000),  # type: ignore[arg-type]
+        Pcm(samples=["a"], rate=16_000),  # type: ignore[arg-type]
+        Pcm(samples=clip("light"), rate=None),  # type: ignore[arg-type]
+        Pcm(samples=clip("light"), rate=16_000.0),  # type: ignore[arg-type]
+    ],
+    ids=["ragged", "words", "no rate", "fraction"],
+)
+def test_samples_that_are_no_array_or_have_no_whole_rate_are_refused(pcm: Pcm) -> None:
+    with pytest.raises(InvalidAudioError, match="amples"):
+        read_file(pcm, max_bytes=NO_LIMIT)
+
+
+def test_a_list_of_floats_is_taken_as_samples() -> None:
+    listed = Pcm(samples=[0.0, 0.5], rate=16_000)  # type: ignore[arg-type]
+    array = Pcm(samples=np.array([0.0, 0.5]), rate=16_000)
+    assert bytes(read_file(listed, max_bytes=NO_LIMIT)) == bytes(
+        read_file(array, max_bytes=NO_LIMIT)
+    )
+
+
+def test_a_view_of_bytes_may_have_gaps() -> None:
+    spread = bytes(byte for pair in zip(b"RIFF", b"....", strict=True) for byte in pair)
+    assert bytes(read_file(memoryview(spread)[::2], max_bytes=NO_LIMIT)) == b"RIFF"  # type: ignore[arg-type]
+
+
 def test_a_header_tells_the_length_where_it_has_one() -> None:
     assert header_duration_s(encode(clip("light"))) == pytest.approx(len(clip("light")) / 16_000)
     assert header_duration_s(b"no audio") is None

@@ -2,14 +2,19 @@
 
 import asyncio
 import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ray.exceptions import OutOfMemoryError, TaskCancelledError
 from ray.serve.exceptions import RequestCancelledError
 
 from serve_app.contexts import start_apart
-from serve_app.deployments.calls import call
-from serve_app.errors import ReplicaLostError
+from serve_app.deployments import calls
+from serve_app.deployments.calls import call, put_file
+from serve_app.domain import Audio
+from serve_app.errors import DeadlineExceededError, ReplicaLostError
+from serve_app.settings import AppSettings
 
 
 class Method:
@@ -45,3 +50,25 @@ async def test_what_is_started_apart_is_the_work_of_no_request() -> None:
 
     assert await start_apart(ask()) == "none"
     assert await asyncio.ensure_future(ask()) == "first"
+
+
+async def test_a_path_that_hangs_ends_with_its_request_and_keeps_no_other_file_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs = threading.Event()
+
+    def read_file(audio: Audio, **_: object) -> Audio:
+        if isinstance(audio, str):
+            hangs.wait(30)
+        return audio
+
+    monkeypatch.setattr(calls.files, "read_file", read_file)
+    monkeypatch.setattr(calls.ray, "put", lambda data: data)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # an Ingress has few
+    hasty = AppSettings(request_timeout_s=0.5)
+    stuck = [asyncio.ensure_future(put_file("/mount/file", hasty)) for _ in range(9)]
+    await asyncio.sleep(0.05)
+    assert await put_file(b"RIFF", hasty) == b"RIFF"
+    outcomes = await asyncio.gather(*stuck, return_exceptions=True)
+    hangs.set()
+    assert {type(outcome) for outcome in outcomes} == {DeadlineExceededError}

@@ -66,3 +66,14 @@ def test_a_job_survives_a_process_border() -> None:
     copy: ChunkJob = pickle.loads(pickle.dumps(job(7)))
     assert copy.chunk.pcm.tolist() == [7]
     assert copy.options == job(7).options
+
+
+def test_lists_are_taken_as_faster_whisper_takes_them() -> None:
+    request = TranscriptionRequest(
+        suppress_tokens=[-1, 7],  # type: ignore[arg-type]
+        languages=["en"],  # type: ignore[arg-type]
+        clip_timestamps=[0.0, 1.5],  # type: ignore[arg-type]
+    )
+    assert (request.suppress_tokens, request.languages) == ((-1, 7), ("en",))
+    assert request.clip_timestamps == (0.0, 1.5)
+    hash(request)

@@ -1,16 +1,23 @@
 import asyncio
+import gc
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 
-from serve_app import Pcm, TranscriptionRequest, local
+from benchmarks.faults import wait_until
+from serve_app import Pcm, TranscriptionRequest, local, pipeline
 from serve_app.errors import InvalidAudioError, ModelLoadError, ModelNotFoundError
+from serve_app.local.worker import Worker
 from serve_app.settings import AppSettings
-from tests.clips import DATA, clip, digits, references, speech
+from tests.clips import DATA, clip, digits, references, silence, speech
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +118,58 @@ def test_a_callback_that_fails_ends_its_own_file_alone(whisper: local.Whisper) -
 def test_a_model_that_is_not_there_is_told(tmp_path: object) -> None:
     with pytest.raises(ModelLoadError, match=r"model\.bin"):
         local.load(str(tmp_path))
+
+
+def test_a_list_of_tokens_is_no_harm_to_the_next_file(whisper: local.Whisper) -> None:
+    listed = TranscriptionRequest(suppress_tokens=[-1])  # type: ignore[arg-type]
+    for request in (listed, TranscriptionRequest()):
+        assert whisper.transcribe(DATA / "light.flac", request).text == references()["light"]
+
+
+def test_a_model_that_is_dropped_is_closed_and_by_none_of_its_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed_by = []
+    close = Worker.close
+
+    def note(worker: Worker) -> None:
+        close(worker)
+        closed_by.append(threading.current_thread().name)
+
+    monkeypatch.setattr(Worker, "close", note)
+    for audio in (DATA / "light.flac", Pcm(samples=silence(1.0), rate=16_000), b"no audio"):
+        loaded = local.load("embedded")
+        with suppress(InvalidAudioError):
+            loaded.transcribe(audio)
+        del loaded
+        gc.collect()
+    wait_until(lambda: len(closed_by) == 3)
+    assert not any(name.startswith("serve_app") for name in closed_by)
+
+
+def test_a_file_that_comes_while_the_model_closes_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closes = threading.Event()
+    decode = pipeline.FittingBatches.transcribe
+
+    def wait_and_decode(*args: Any) -> Any:
+        closes.wait(30)
+        time.sleep(0.5)  # the model waits for its batch, and the next file comes
+        return decode(*args)
+
+    loaded = local.load("embedded")
+    monkeypatch.setattr(pipeline.FittingBatches, "transcribe", wait_and_decode)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(loaded.transcribe, DATA / "light.flac")
+        time.sleep(0.5)
+        closing = pool.submit(loaded.close)
+        closes.set()
+        time.sleep(0.1)
+        late = pool.submit(loaded.transcribe, DATA / "light.flac")
+        assert isinstance(late.exception(timeout=30), RuntimeError)
+        assert first.exception(timeout=30) is not None
+        closing.result(timeout=30)
 
 
 def test_closing_ends_what_is_under_way() -> None:

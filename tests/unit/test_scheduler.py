@@ -1,10 +1,14 @@
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from ray import serve
+from ray.serve import batching
 
 from serve_app import pipeline
 from serve_app.domain import ChunkJob, DecodeOptions
+from serve_app.errors import ReplicaLostError
 from serve_app.scheduler import Gate, HandedOver
 from tests.fakes import EchoEngine, job
 
@@ -235,3 +239,80 @@ async def test_each_batch_is_told_with_its_owners_and_how_long_each_job_waited()
     await first
     assert [(batch.n_owners, len(batch.waited_s)) for batch in told] == [(1, 1), (2, 4)]
     assert min(told[1].waited_s) > 0.01  # the first batch's rest
+
+
+async def test_a_job_that_no_batch_can_take_is_its_callers_error_and_nobody_elses() -> None:
+    gate = make_gate(EchoEngine())
+    unhashable = job(1, owner=["a list"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unhashable"):
+        await gate.submit(unhashable)
+    assert await answers(gate, [job(2)]) == ["2"]
+    gate.check()
+
+
+class Incomparable:
+    """A bucket that cannot be told from another one."""
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+
+async def test_a_gate_that_hands_nothing_over_any_more_says_so_instead_of_waiting() -> None:
+    async def execute(item: int) -> int:
+        return item
+
+    gate: Gate[int, int] = Gate(
+        execute, owner_of=lambda item: 0, bucket_of=lambda item: Incomparable(), n_workers=1
+    )
+    first = asyncio.create_task(gate.submit(1))
+    await asyncio.sleep(0.01)
+    with pytest.raises(ReplicaLostError) as caught:
+        gate.check()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    with pytest.raises(ReplicaLostError):
+        await gate.submit(2)
+    first.cancel()
+
+
+class _NoMetric:
+    """Ray's metrics, which need a running Ray."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+
+    def set(self, *args: object, **kwargs: object) -> None: ...
+
+    observe = inc = set_default_tags = set
+
+
+async def test_serves_own_batches_stay_apart_while_their_size_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("Counter", "Gauge", "Histogram"):
+        monkeypatch.setattr(batching, name, _NoMetric)
+    monkeypatch.setattr(
+        *(batching._BatchQueue, "_warn_if_max_batch_size_exceeds_max_ongoing_requests"),
+        lambda _: None,
+    )
+    chance = random.Random(0)
+
+    @serve.batch(batch_wait_timeout_s=0, max_concurrent_batches=3)
+    async def execute(items: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        with gate.running(items):
+            await asyncio.sleep(chance.uniform(0, 0.003))
+        return items
+
+    gate: Gate[tuple[int, str], tuple[int, str]] = Gate(
+        execute, owner_of=lambda item: item[0], bucket_of=lambda item: item[1], n_workers=3
+    )
+    for _ in range(100):
+        gate.configure(max_batch_size=8, batch_wait_s=0.0)
+        items = [(i, chance.choice("ab")) for i in range(20)]
+        made = [asyncio.create_task(gate.submit(item)) for item in items]
+        for _ in range(20):
+            await asyncio.sleep(chance.choice([0, 0, 0.001]))
+            gate.configure(max_batch_size=chance.choice([1, 2, 4, 8]), batch_wait_s=0.0)
+            execute.set_max_batch_size(gate.largest_batch_size)  # type: ignore[attr-defined]
+        assert await asyncio.gather(*made) == items

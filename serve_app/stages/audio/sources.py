@@ -5,6 +5,7 @@ Called by the Ingress for handles' callers and by the local facade; HTTP gives b
 
 import stat
 import struct
+from operator import index
 from os import PathLike
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def read_file(audio: Audio, *, max_bytes: int) -> NDArray[np.uint8]:
         raise InvalidAudioError(
             "Give the audio as the bytes of a file, a path, or Pcm(samples=..., rate=...)."
         )
-    data = np.frombuffer(audio, np.uint8)
+    view = memoryview(audio)
+    data = np.frombuffer(view if view.contiguous else view.tobytes(), np.uint8)
     if len(data) > max_bytes:
         raise FileTooLargeError(max_bytes)
     return data
@@ -49,7 +51,10 @@ def to_wav(pcm: Pcm) -> bytes:
     Raises:
         InvalidAudioError: their type, shape, values or rate are not those of audio.
     """
-    samples = pcm.samples
+    try:
+        samples, rate = np.asarray(pcm.samples), index(pcm.rate)
+    except (TypeError, ValueError):
+        raise InvalidAudioError("Pcm needs an array of samples and a whole rate.") from None
     if samples.dtype.kind == "f":
         samples = samples.astype("<f4", copy=False)
     elif samples.dtype == np.int16:
@@ -64,10 +69,10 @@ def to_wav(pcm: Pcm) -> bytes:
         raise InvalidAudioError("The samples are not all finite numbers.")
     n_channels = 1 if samples.ndim == 1 else samples.shape[1]
     try:
-        return _wav_header(samples, n_channels, pcm.rate) + samples.tobytes()
+        return _wav_header(samples, n_channels, rate) + samples.tobytes()
     except struct.error:  # a number that its field of the header cannot hold
         raise InvalidAudioError(
-            f"{len(samples)} samples of {n_channels} channels at {pcm.rate} Hz are not audio."
+            f"{len(samples)} samples of {n_channels} channels at {rate} Hz are not audio."
         ) from None
 
 

@@ -3,8 +3,8 @@
 Prompts and suppressed tokens follow faster-whisper, whose parts do what has a library.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from serve_app.domain import MAX_TOKENS, DecodeOptions, Task
@@ -12,25 +12,27 @@ from serve_app.domain import MAX_TOKENS, DecodeOptions, Task
 N_TIMESTAMPS = 1501  # 0 to 30 s in steps of 20 ms: the last tokens of every Whisper vocabulary
 
 
+N_KEPT = 256  # tokenizers, and prompts
+
+
 class Vocabulary:
-    """The tokens of one loaded model."""
+    """The tokens of one loaded model.
+
+    `tokenizer` returns faster-whisper's for transcripts in a language (ISO 639-1); `previous` the
+    tokens before `<|startoftranscript|>` for a prompt and hotwords, cut on the left to what fits.
+    """
 
     def __init__(self, whisper: Any) -> None:
         """Take over the tokenizer of a `faster_whisper.WhisperModel`."""
         self._whisper = whisper
         # `<|...|>` in a prompt is text that a caller typed, never a token that steers the model.
         whisper.hf_tokenizer.encode_special_tokens = True
-
-    @lru_cache(maxsize=256)  # noqa: B019 - the model lives as long as its process
-    def tokenizer(self, language: str = "en", task: Task = Task.TRANSCRIBE) -> Any:
-        """Return faster-whisper's tokenizer for transcripts in that language (ISO 639-1)."""
-        from faster_whisper.tokenizer import Tokenizer
-
-        return Tokenizer(
-            self._whisper.hf_tokenizer,
-            self._whisper.model.is_multilingual,
-            task=task.value,
-            language=language,
+        # Caches of this object, and without it in them: those of methods keep every model that
+        # ever was loaded.
+        keep = lru_cache(maxsize=N_KEPT)
+        self.tokenizer: Callable[..., Any] = keep(partial(_tokenizer, whisper))
+        self.previous: Callable[[str | None, str | None], tuple[int, ...]] = keep(
+            partial(_previous, whisper, self.tokenizer)
         )
 
     @property
@@ -42,16 +44,6 @@ class Vocabulary:
     def first_timestamp(self) -> int:
         """Return the token `<|0.00|>`; every higher one is a timestamp too."""
         return int(self.tokenizer().timestamp_begin)
-
-    @lru_cache(maxsize=256)  # noqa: B019 - as above
-    def previous(self, prompt: str | None, hotwords: str | None) -> tuple[int, ...]:
-        """Return the tokens before `<|startoftranscript|>`, cut on the left to what fits."""
-        tokenizer = self.tokenizer()
-        previous = tokenizer.encode(" " + prompt.strip()) if prompt else []
-        tokens: list[int] = self._whisper.get_prompt(tokenizer, previous, hotwords=hotwords)
-        # Hotwords and prompt may each fill half of the table: leave half of it to the transcript.
-        before = tokens[: tokens.index(tokenizer.sot)]
-        return (*before[:1], *before[1:][-(MAX_TOKENS // 2 - 1) :])
 
     def prompt(self, options: DecodeOptions, language: str) -> list[int]:
         """Return all tokens that stand before what the model is to write."""
@@ -80,3 +72,22 @@ class Vocabulary:
         """Return a token of text as the vocabulary spells it; None: it is not text."""
         is_text = token < self.end_of_text
         return str(self._whisper.hf_tokenizer.id_to_token(token)) if is_text else None
+
+
+def _tokenizer(whisper: Any, language: str = "en", task: Task = Task.TRANSCRIBE) -> Any:
+    from faster_whisper.tokenizer import Tokenizer
+
+    return Tokenizer(
+        whisper.hf_tokenizer, whisper.model.is_multilingual, task=task.value, language=language
+    )
+
+
+def _previous(
+    whisper: Any, tokenizer_for: Callable[[], Any], prompt: str | None, hotwords: str | None
+) -> tuple[int, ...]:
+    tokenizer = tokenizer_for()
+    previous = tokenizer.encode(" " + prompt.strip()) if prompt else []
+    tokens: list[int] = whisper.get_prompt(tokenizer, previous, hotwords=hotwords)
+    # Hotwords and prompt may each fill half of the table: leave half of it to the transcript.
+    before = tokens[: tokens.index(tokenizer.sot)]
+    return (*before[:1], *before[1:][-(MAX_TOKENS // 2 - 1) :])

@@ -1,9 +1,12 @@
+import gc
+import weakref
 from dataclasses import replace
 
 from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.local.loading import load_engine
 from serve_app.models import locate_model
 from serve_app.pipeline import transcribe_batch, whole_chunk
-from serve_app.settings import EMBEDDED, ModelSettings
+from serve_app.settings import EMBEDDED, AppSettings, ModelSettings
 from serve_app.stages.whisper import WhisperEngine
 from tests.clips import clip, references, silence, speech
 
@@ -177,3 +180,12 @@ def test_each_stage_of_a_batch_is_timed() -> None:
     told.clear()
     timed.transcribe([job_of("light", words=True)])
     assert [stage for stage, _ in told] == ["features", "encode", "generate", "align"]
+
+
+def test_a_model_that_nobody_holds_gives_its_memory_back() -> None:
+    engine = load_engine(AppSettings().models[0])
+    made = engine.transcribe([job_of("light", prompt="turn on")])
+    weights = weakref.ref(engine.vocabulary._whisper)
+    del engine, made
+    gc.collect()
+    assert weights() is None
