@@ -1,4 +1,4 @@
-"""Work for a model ends when a new config takes the model away.
+"""Work for a model, or for the diarizer, ends when a new config takes it away.
 
 Serve leaves a call waiting for ever if its deployment is deleted before a replica has taken it.
 Runs on one event loop; knows no Ray: whoever makes one says how to look.
@@ -61,7 +61,7 @@ class Removals:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise ServiceUnavailableError(f"The model '{model}' is no longer served.") from None
+            raise ServiceUnavailableError(f"'{model}' is no longer served.") from None
 
     async def _watch_models(self) -> None:
         before: set[asyncio.Timeout] = set()

@@ -170,17 +170,18 @@ class Catalog:
         return models.make_card(model, self._declared, state)
 
     async def present(self) -> list[str]:
-        """Return the models that can still answer: a new config may have taken some away.
+        """Return the models that can still answer. Raises the same as `is_there`."""
+        return [
+            name for name, handle in self._transcribers.items() if await self.is_there(handle)
+        ]
+
+    async def is_there(self, handle: DeploymentHandle[Any]) -> bool:
+        """Tell whether a deployment can still answer: a new config may have taken it away.
 
         Raises:
             ServiceUnavailableError: Serve does not tell.
         """
-        deployments = await self._app_deployments()
-        return [
-            name
-            for name, handle in self._transcribers.items()
-            if handle.deployment_name in deployments or await _drains(handle)
-        ]
+        return handle.deployment_name in await self._app_deployments() or await _drains(handle)
 
     async def _deployments(self) -> dict[str, DeploymentStatusOverview]:
         """Return what the controller knows of each model's deployment."""

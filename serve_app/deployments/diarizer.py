@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app import metrics, models, speakers
 from serve_app.contexts import start_apart
 from serve_app.deployments.calls import call, returns_errors, time_limit, timed
+from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.logs import leave_out_calls_that_went_well
 from serve_app.deployments.memory import keep_freed_memory
 from serve_app.deployments.meters import Meters
@@ -31,6 +32,7 @@ from serve_app.domain import (
     TranscriptionRequest,
 )
 from serve_app.errors import InvalidRequestError, ReplicaLostError, ServiceUnavailableError
+from serve_app.removals import Removals
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings, DiarizationSettings
 from serve_app.speakers import SpeakerSearch
@@ -111,7 +113,7 @@ class SpeakerFinder:
         diarizer: DeploymentHandle[Any] | None,
         settings: AppSettings,
         on_retry: Callable[[], None],
-        is_up: Callable[[DeploymentHandle[Any]], Awaitable[bool]],
+        catalog: Catalog,
     ) -> None:
         """Find speakers by that deployment.
 
@@ -119,7 +121,7 @@ class SpeakerFinder:
             diarizer: the app's; None: it has none.
             settings: the app's.
             on_retry: told of each try after a replica was lost.
-            is_up: tells whether a deployment has a replica.
+            catalog: tells whether it has a replica, and whether a new config takes it away.
         """
         self._diarizer = diarizer
         self._settings = settings
@@ -127,7 +129,8 @@ class SpeakerFinder:
         limits = settings.diarization or DiarizationSettings()
         patient = settings.retry.model_copy(update={"try_timeout_s": limits.file_timeout_s})
         self._retries = Retries(patient, on_retry)
-        self._is_up = is_up
+        self._catalog = catalog
+        self._removals = Removals(self._present)
         self._wake: asyncio.Future[Any] | None = None  # a call that waits for a first replica
 
     def search(self, data: Any, request: TranscriptionRequest) -> SpeakerSearch:
@@ -147,7 +150,7 @@ class SpeakerFinder:
             InvalidRequestError: the app has no diarizer.
             DeadlineExceededError: it took longer than a request may.
             UnprocessableAudioError: two replicas died over the file.
-            ServiceUnavailableError: no replica answers.
+            ServiceUnavailableError: no replica answers, or a new config takes them away.
             TranscriptionError: what `SpeakerDiarizer.diarize` raises.
         """
         diarizer = self._check(None)
@@ -160,7 +163,10 @@ class SpeakerFinder:
             return found
 
         try:
-            async with time_limit(self._settings.request_timeout_s):
+            async with (
+                time_limit(self._settings.request_timeout_s),
+                self._removals.guard(diarizer.deployment_name),
+            ):
                 return await self._retries.run_on_upload(find)
         except ServiceUnavailableError as error:
             reason = f"The speakers cannot be told apart now. {error}"
@@ -179,7 +185,7 @@ class SpeakerFinder:
                 self._wake = start_apart(call(diarizer.info))
             await asyncio.wait({self._wake}, timeout=left_s)
             if not self._wake.done():
-                if await self._is_up(diarizer):
+                if await self._catalog.is_up(diarizer):
                     return
                 break
             try:
@@ -189,6 +195,10 @@ class SpeakerFinder:
             else:
                 return
         raise ServiceUnavailableError("The diarization deployment is starting.")
+
+    async def _present(self) -> list[str]:
+        diarizer = self._check(None)
+        return [diarizer.deployment_name] if await self._catalog.is_there(diarizer) else []
 
     def _check(self, param: str | None) -> DeploymentHandle[Any]:
         if self._diarizer is None:
