@@ -171,9 +171,7 @@ class Catalog:
 
     async def present(self) -> list[str]:
         """Return the models that can still answer. Raises the same as `is_there`."""
-        return [
-            name for name, handle in self._transcribers.items() if await self.is_there(handle)
-        ]
+        return [name for name, handle in self._transcribers.items() if await self.is_there(handle)]
 
     async def is_there(self, handle: DeploymentHandle[Any]) -> bool:
         """Tell whether a deployment can still answer: a new config may have taken it away.

@@ -67,9 +67,7 @@ class Ingress:
         self._files = FileReader(preprocessor, settings, retries)
         self._chunks = ChunkTranscriber(transcribers, self._catalog, retries)
         self._runs = Runs(settings, self._files, self._chunks, self._catalog, load)
-        self._speakers = SpeakerFinder(
-            diarizer, settings, self._meters.record_retry, self._catalog
-        )
+        self._speakers = SpeakerFinder(diarizer, settings, self._meters.record_retry, self._catalog)
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
         self._watching = asyncio.ensure_future(load.watch())
