@@ -7,10 +7,12 @@
     append_jsonl(transcribe_dataset(files, profile="turbo", done="calls.jsonl"), "calls.jsonl")
 
 Each file becomes one row, with its error where it has one. A worker that dies is replaced, and what
-it had is done again; a run that was broken off goes on where its output ends.
+it had is done again; an app that is full is asked again. A run that was broken off goes on where its
+output ends, and tries again what failed for no fault of the file.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +24,22 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from serve_app import local, models, pipeline, profiles, to_dict
 from serve_app.domain import Transcript, TranscriptionRequest
-from serve_app.errors import TranscriptionError
+from serve_app.errors import (
+    FileTooLargeError,
+    InvalidAudioError,
+    TranscriptionError,
+    all_errors,
+)
 from serve_app.settings import AppSettings, TranscriberUserConfig
 
 Row = Mapping[str, Any]
 COLUMNS = ("path", "text", "language", "duration_s", "verbose_json", "error", "message")
 
 N_FILES = 2 * local.N_FILES  # that a worker is given at a time
+N_TRIES = 20  # of a file that the app cannot take now: some minutes, in which one starts anew
+
+# What a row's `error` holds where another run would come to the same: faults of the file.
+_FINAL = {None} | {kind.code for kind in (*all_errors(InvalidAudioError), FileTooLargeError)}
 
 _DEFAULT_REQUEST = TranscriptionRequest()
 
@@ -50,7 +61,8 @@ def transcribe_dataset(
             the app `whisper` that runs on this cluster is called.
         request: what every file is asked for.
         n_workers: that transcribe side by side.
-        done: the output of an earlier run, in JSONL; files that are in it are left out.
+        done: the output of an earlier run, in JSONL. Files that have a transcript in it are left
+            out, and those that are at fault themselves.
 
     Returns:
         Rows of `COLUMNS`; where `error` holds a code, there is a `message` and no text.
@@ -111,7 +123,7 @@ class _Transcriber:
     def _make_row(self, path: str, data: bytes) -> Row:
         row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "path": str(path)}
         try:
-            made = self._transcribe(bytes(data))
+            made = patiently(self._transcribe, bytes(data))
         except Exception as error:  # noqa: BLE001 - a bad file is a row, and never the end of a run
             told = error if isinstance(error, TranscriptionError) else pipeline.unwrap(error)
             return {**row, "error": told.code, "message": told.message}
@@ -122,6 +134,22 @@ class _Transcriber:
             "duration_s": made.duration_s,
             "verbose_json": json.dumps(to_dict(made), ensure_ascii=False),
         }
+
+
+def patiently(transcribe: Callable[[bytes], Transcript], data: bytes) -> Transcript:
+    """Send a file again as long as the app is full, or cannot answer yet.
+
+    Raises:
+        TranscriptionError: of the last try, or one that the next would meet again.
+    """
+    for _ in range(N_TRIES - 1):
+        try:
+            return transcribe(data)
+        except TranscriptionError as error:
+            if error.retry_after_s is None:
+                raise
+            time.sleep(error.retry_after_s)
+    return transcribe(data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +176,14 @@ def read_source(profile: str, model: str | None) -> Source:
 
 
 def _paths_in(path: Path) -> frozenset[str]:
-    """Return the files that have a row already, whole."""
-    return frozenset(row["path"] for row in _whole_rows(path))
+    """Return the files that have a row already, whole, and would get the same again."""
+    return frozenset(row["path"] for row in _whole_rows(path) if row["error"] in _FINAL)
 
 
 def _whole_rows(path: Path) -> Iterator[Row]:
     if path.is_file():
-        with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file if line.endswith("\n"))
+        with path.open("rb") as file:  # the last line may end amid a letter
+            yield from (json.loads(line) for line in file if line.endswith(b"\n"))
 
 
 def _cut_broken_line(path: Path) -> None:

@@ -53,6 +53,7 @@ RAY_ENVIRONMENT = {
     "RAY_JEMALLOC_PROFILE": "raylet,gcs_server",  # whom that is for
 }
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_TIMEOUT_S = 600.0  # a first start may download a model
 STOP_TIMEOUT_S = 90.0  # behind HAProxy an Ingress stays 30 s for those who may still come
 
@@ -60,6 +61,8 @@ STOP_TIMEOUT_S = 90.0  # behind HAProxy an Ingress stays 30 s for those who may 
 @contextmanager
 def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subprocess.Popen[bytes]]":
     """Run `serve run` on a config; yield its process once it is ready; stop it on leaving.
+
+    Ctrl-C, SIGTERM and the end of the terminal end the command, and so the graph.
 
     Args:
         rendered: the config, and where it listens.
@@ -69,7 +72,7 @@ def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subproc
         click.ClickException: the port is taken, or the graph does not get ready.
     """
     _check_port(rendered.url)
-    with tempfile.TemporaryDirectory(prefix="serve-app-") as folder:
+    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="serve-app-") as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(rendered.config))
         log = Path(folder) / "log.txt"
@@ -86,6 +89,23 @@ def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subproc
             yield process
         finally:
             _stop(process)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Leave the block, and the program with the shell's exit code, where a signal asks for it."""
+
+    def leave(signum: int, _: object) -> None:
+        raise SystemExit(128 + signum)
+
+    # Under `nohup` the end of the terminal is ignored already, and stays so.
+    stops = [stop for stop in STOPS if signal.getsignal(stop) is not signal.SIG_IGN]
+    before = {stop: signal.signal(stop, leave) for stop in stops}
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
 
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

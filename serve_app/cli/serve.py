@@ -1,6 +1,5 @@
 """`serve-app serve`: a profile, rendered and run until it is told to stop."""
 
-import signal
 from typing import Any
 
 import click
@@ -21,8 +20,6 @@ def serve(profile: str, **options: Any) -> None:
     """
     rendered = render(profile, **options)
     check_gpus(profile, rendered)
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _on_stop)
     with running(rendered, shows_log=True) as process:
         click.echo(f"Serving {profile} at {rendered.url}. Try:\n")
         sample = models.asset("sample/sample.flac")
@@ -30,7 +27,3 @@ def serve(profile: str, **options: Any) -> None:
         click.echo("Ctrl-C stops it.")
         code = process.wait()
     raise click.ClickException(f"The graph ended by itself (exit status {code}).")
-
-
-def _on_stop(signum: int, _: object) -> None:
-    raise SystemExit(128 + signum)

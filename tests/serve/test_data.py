@@ -91,12 +91,16 @@ def test_a_run_goes_on_where_its_output_ends_and_calls_the_running_app(
     names = ["000.flac", "001.flac", "002.flac", "bad.flac"]
     files = ray.data.read_binary_files([str(folder / name) for name in names], include_paths=True)
     done = {"path": str(folder / "000.flac"), "text": "as it was", "error": None}
-    out.write_text(json.dumps(done) + "\n" + '{"path": "' + str(folder / "001.flac"))
+    failed = {"path": str(folder / "002.flac"), "text": None, "error": "service_unavailable"}
+    broken_off = {"path": str(folder / "001.flac"), "text": "amid a letter: ç"}
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in (done, failed, broken_off))
+    out.write_bytes(lines.encode()[: -len('"}') - 1])
     made = transcribe_dataset(files, done=out).materialize()
     made.write_parquet(parquet)
     assert append_jsonl(made, out) == 3
-    first, *others = rows_of(out)
-    assert first == done
+    *first, _, _, _ = rows_of(out)
+    others = rows_of(out)[len(first) :]
+    assert first == [done, failed]
     told = {Path(str(row["path"])).name: row["text"] or row["error"] for row in others}
     assert told == {
         "001.flac": graph.transcribe(digits("001")),

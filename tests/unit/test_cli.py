@@ -1,14 +1,18 @@
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from serve_app.cli import main
 from tests.environment_examples import TURBO, look_up
+from tests.servers import free_port
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "", "RAY_ADDRESS": ""}
 
@@ -91,3 +95,28 @@ def test_without_a_gpu_a_profile_that_needs_one_ends_in_one_line() -> None:
         "Error: turbo needs 1 GPU, and here is none. "
         "To run it on the CPU: serve-app serve turbo --device cpu\n"
     )
+
+
+# Starts something in the place of the graph that only waits.
+WITHOUT_GRAPH = """
+from serve_app.cli import graph, main
+graph._SERVE_RUN = "import time; time.sleep(60)"
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_the_graph_ends_with_its_command_and_its_terminal(command: str, sent: int) -> None:
+    # Whoever starts the tests may have had signals ignored.
+    program = [*("env", "--default-signal=HUP,TERM"), sys.executable, "-c", WITHOUT_GRAPH]
+    words = [command, "--port", str(free_port())]
+    running = psutil.Popen([*program, *words], stderr=subprocess.PIPE, text=True)
+    deadline_s = time.monotonic() + 60
+    while not (graph := running.children()):
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < deadline_s, "the graph was not started"
+        time.sleep(0.05)
+    running.send_signal(sent)
+    assert running.wait(timeout=60) == 128 + sent
+    assert not psutil.wait_procs(graph, timeout=10)[1]

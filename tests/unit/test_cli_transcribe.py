@@ -11,18 +11,24 @@ import sys
 import termios
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import click
 import pytest
 import srt
 from click.testing import CliRunner, Result
 
 from docs.terminal import run as terminal_run
 from docs.terminal import screen
+from serve_app import local
 from serve_app.cli import main
+from serve_app.cli.transcribe.inputs import Source
+from serve_app.cli.transcribe.outputs import plan_outputs, write_whole
 from serve_app.cli.transcribe.wanted import to_chunks
+from serve_app.domain import ResponseFormat
 from tests.clips import DATA, encode, references, speech
 
 LIGHT, TRAIN = DATA / "light.flac", DATA / "train.flac"
@@ -159,6 +165,9 @@ def test_the_speakers_of_a_server_are_in_that_json_too() -> None:
 def test_options_reach_the_model() -> None:
     assert run(LIGHT, "--max-new-tokens", "2").stdout.strip() != references()["light"]
     assert run(LIGHT, "--field", "clip_timestamps=0,0.2").stdout.strip() != references()["light"]
+    brackets = ("--field", "chunking_strategy[type]=server_vad")
+    brackets += ("--field", "chunking_strategy[threshold]=0.6")
+    assert run(LIGHT, *brackets).stdout.strip() == references()["light"]
     assert (
         "float32, batches of 2"
         in run(LIGHT, "--compute-type", "float32", "--device", "cpu", "--batch-size", "2").stderr
@@ -209,6 +218,70 @@ def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -
     assert program.returncode == 130
     assert "--resume goes on" in told
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["light.txt"]
+
+
+def test_interrupting_while_the_model_loads_is_an_interruption_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+
+    def end(code: int) -> None:
+        ended.append(code)
+        raise SystemExit(code)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "load", interrupted)
+    monkeypatch.setattr(os, "_exit", end)
+    answer = run(LIGHT)
+    assert ended == [130]
+    assert "0 of 1 files were done" in answer.stderr
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_transcribed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(local, "load", None)  # it is not called
+    answer = run(LIGHT, "-o", tmp_path / "file" / "folder")
+    assert answer.exit_code == 2
+    assert "cannot be made: Not a directory" in answer.stderr
+
+
+def test_a_name_that_is_not_text_stops_no_file(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/a\xff.flac"
+    Path(os.fsdecode(odd)).write_bytes(LIGHT.read_bytes())
+    made = subprocess.run(
+        [*map(os.fsencode, PROGRAM), b"-m", b"embedded", odd, os.fsencode(TRAIN)],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    for name in ("light", "train"):
+        assert references()[name] in made.stdout.decode()
+
+
+def test_names_that_meet_in_one_file_are_refused() -> None:
+    sources = [Source(name="a.wav"), Source(name="a.verbose.wav")]
+    formats = [ResponseFormat.JSON, ResponseFormat.VERBOSE_JSON]
+    with pytest.raises(click.UsageError, match=r"a\.verbose\.json"):
+        plan_outputs(sources, Path("out"), formats)
+
+
+def test_a_file_is_whole_however_many_write_it_and_its_name_may_be_as_long_as_any(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / ("a" * 251 + ".txt")
+    content = "x" * 1_000_000
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write_whole, path, content) for _ in range(40)]
+        while not all(one.done() for one in writing):
+            assert not path.is_file() or path.stat().st_size == len(content)
+        assert [one.exception() for one in writing] == [None] * 40
+    assert list(tmp_path.iterdir()) == [path]
 
 
 class PlantedServer(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ import click
 from serve_app import local
 from serve_app.cli.transcribe.doors import Door, HttpDoor, LocalDoor
 from serve_app.cli.transcribe.inputs import find_sources
-from serve_app.cli.transcribe.outputs import plan_outputs
+from serve_app.cli.transcribe.outputs import make_folders, plan_outputs
 from serve_app.cli.transcribe.running import Batch, run
 from serve_app.cli.transcribe.wanted import Pair, read_formats, read_wanted
 from serve_app.domain import ResponseFormat, Task
@@ -72,7 +72,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         *("--output-dir", "-o"),
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, writable=True, path_type=Path),
         help="Write files there; absent: print.",
     ),
     click.option("--resume", is_flag=True, help="Skip files whose transcripts are there."),
@@ -104,7 +104,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--file-name", help="The same as naming the file."),
     click.option(
         "--transcript-path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
         help="Write one file's chunks there, in insanely-fast-whisper's JSON.",
     ),
     click.option("--timestamp", type=click.Choice(["chunk", "word"]), help="Of those chunks."),
@@ -137,6 +137,7 @@ def transcribe(**given: Any) -> None:
         os.environ["HF_TOKEN"] = given["hf_token"]
     batch, warnings = _read_batch(given)
     open_door = _door_opener(given, has_turns=batch.wanted.leading.needs_turns)
+    make_folders(path for source in batch.sources for path in batch.paths_of(source))
     for warning in warnings:
         click.echo(f"Note: {warning}", err=True)
     raise SystemExit(run(batch, open_door))

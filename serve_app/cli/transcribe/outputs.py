@@ -1,8 +1,9 @@
 """Which files a transcript becomes. A file that is there is whole: `--resume` relies on it."""
 
 import os
+import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -37,21 +38,34 @@ def plan_outputs(
         source: source.path.stem if n_stems[source.path.stem] == 1 else source.path.name
         for source in sources
     }
-    twice = [stem for stem, n in Counter(stems.values()).items() if n > 1]
-    if twice:
-        raise click.UsageError(
-            f"Several of the files are named {twice[0]}, and their transcripts would be as well. "
-            "Give them one --output-dir each."
-        )
-    return {
+    plan = {
         source: {one: folder / f"{stems[source]}{SUFFIXES[one]}" for one in formats}
         for source in sources
     }
+    n_paths = Counter(path for outputs in plan.values() for path in outputs.values())
+    twice = [path for path, n in n_paths.items() if n > 1]
+    if twice:
+        raise click.UsageError(
+            f"The transcripts of several files would be named {twice[0].name}. "
+            "Give them one --output-dir each."
+        )
+    return plan
+
+
+def make_folders(paths: Iterable[Path]) -> None:
+    """Make the folders of files to be written. Raises click.UsageError where one cannot be made."""
+    for folder in {path.parent for path in paths}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(f"{folder} cannot be made: {error.strerror}.") from None
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a file so that nobody ever sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, encoding="utf-8")
-    os.replace(part, path)
+    """Write a file so that nobody ever sees a part of it, nor one of another run's."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        part.write_text(content, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

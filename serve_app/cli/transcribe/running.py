@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 import requests
@@ -42,10 +42,14 @@ class Batch:
     resume: bool = False
     n_jobs: int = 4
 
+    def paths_of(self, source: Source) -> list[Path]:
+        """Return the files that one becomes."""
+        chunks = [self.chunks_path] if self.chunks_path else []
+        return [*self.outputs.get(source, {}).values(), *chunks]
+
     def is_done(self, source: Source) -> bool:
         """Tell whether a file was transcribed by an earlier run."""
-        paths = [*self.outputs.get(source, {}).values()]
-        paths += [self.chunks_path] if self.chunks_path else []
+        paths = self.paths_of(source)
         return self.resume and bool(paths) and all(path.is_file() for path in paths)
 
 
@@ -63,9 +67,13 @@ def run(batch: Batch, open_door: Callable[[], Door]) -> int:
         click.echo(f"{n_skipped} of {len(batch.sources)} files are done already", err=True)
     if not todo:
         return ALL_OK
-    sizes = {source.name: source.n_bytes for source in todo}
     n_ok = n_ended = 0
-    with closing(open_door()) as door, Report(sizes) as report:
+    try:
+        sizes = {source.name: source.n_bytes for source in todo}
+        door = open_door()
+    except KeyboardInterrupt:
+        _end_interrupted(n_ended, len(todo))
+    with closing(door), Report(sizes) as report:
         work = _Work(batch, door, report)
         try:
             for source, body in side_by_side(todo, work, batch.n_jobs):
@@ -73,17 +81,22 @@ def run(batch: Batch, open_door: Callable[[], Door]) -> int:
                 n_ok += body is not None
                 if body and not (batch.outputs or batch.chunks_path):
                     # One of several has its name before it, as with `head`.
-                    head = "" if len(batch.sources) == 1 else f"==> {source.name} <==\n"
+                    name = click.format_filename(source.name)  # not every name is text
+                    head = "" if len(batch.sources) == 1 else f"==> {name} <==\n"
                     report.print(head + body.rstrip("\n"))
         except KeyboardInterrupt:
-            click.echo(
-                f"Interrupted. {n_ended} of {len(todo)} files were done and are kept; "
-                "--resume goes on with the others.",
-                err=True,
-            )
-            sys.stdout.flush()
-            os._exit(INTERRUPTED)  # no model is waited for: none can be stopped half-way
+            _end_interrupted(n_ended, len(todo))
     return ALL_OK if n_ok == len(todo) else SOME_FAILED
+
+
+def _end_interrupted(n_ended: int, n_files: int) -> NoReturn:
+    click.echo(
+        f"Interrupted. {n_ended} of {n_files} files were done and are kept; "
+        "--resume goes on with the others.",
+        err=True,
+    )
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)  # no model is waited for: none can be stopped half-way
 
 
 class _Work:

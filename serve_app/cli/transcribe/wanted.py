@@ -49,7 +49,7 @@ def read_wanted(
     Raises:
         click.UsageError: a value is not acceptable; says the error's code.
     """
-    if unknown := [name for name, _ in pairs if name.rstrip("[]") not in FIELDS]:
+    if unknown := [name for name, _ in pairs if name.partition("[")[0] not in FIELDS]:
         raise click.UsageError(f"There is no field {unknown[0]!r}. There are: {', '.join(FIELDS)}.")
     requests: dict[ResponseFormat, TranscriptionRequest] = {}
     warnings: dict[str, None] = {}  # each once, in their order
