@@ -7,8 +7,8 @@
     append_jsonl(transcribe_dataset(files, profile="turbo", done="calls.jsonl"), "calls.jsonl")
 
 Each file becomes one row, with its error where it has one. A worker that dies is replaced, and what
-it had is done again; an app that is full is asked again. A run that was broken off goes on where its
-output ends, and tries again what failed for no fault of the file.
+it had is done again; an app that is full is asked again. A run that was broken off goes on where
+its output ends, and tries again what failed for no fault of the file.
 """
 
 import json
