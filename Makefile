@@ -31,10 +31,8 @@ demo: $(VENV)/.demo-installed
 serve: $(VENV)/.demo-installed
 	@$(BIN)/serve-app serve demo
 
-# Plain units on all cores; what starts Ray alone, for it measures time. 5: ARGS picked none.
 test: lint
-	$(BIN)/pytest tests/unit --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest $(filter-out tests/unit,$(TESTS)) $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest $(TESTS) $(ARGS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

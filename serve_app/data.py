@@ -39,7 +39,7 @@ N_FILES = 2 * local.N_FILES  # that a worker is given at a time
 N_TRIES = 20  # of a file that the app cannot take now: some minutes, in which one starts anew
 
 # What a row's `error` holds where another run would come to the same: faults of the file.
-_FINAL = {None} | {kind.code for kind in (*all_errors(InvalidAudioError), FileTooLargeError)}
+_FINAL = {None, FileTooLargeError.code, *(kind.code for kind in all_errors(InvalidAudioError))}
 
 _DEFAULT_REQUEST = TranscriptionRequest()
 

@@ -38,7 +38,7 @@ def plan_outputs(
         source: source.path.stem if n_stems[source.path.stem] == 1 else source.path.name
         for source in sources
     }
-    plan = {
+    plan: dict[Source, Outputs] = {
         source: {one: folder / f"{stems[source]}{SUFFIXES[one]}" for one in formats}
         for source in sources
     }

@@ -33,7 +33,13 @@ def test_growth_after_the_warm_up_is_told_and_growth_within_it_is_not() -> None:
 
 
 def test_a_process_that_was_started_is_seen_with_what_it_uses() -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", "input('started\\n')"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert sleeper.stdout
+    sleeper.stdout.readline()
     try:
         assert sleeper.pid in processes.started()
         assert os.getpid() not in processes.started()
