@@ -36,7 +36,7 @@ Row = Mapping[str, Any]
 COLUMNS = ("path", "text", "language", "duration_s", "verbose_json", "error", "message")
 
 N_FILES = 2 * local.N_FILES  # that a worker is given at a time
-N_TRIES = 20  # of a file that the app cannot take now: some minutes, in which one starts anew
+N_TRIES = 20  # of a file that the app cannot take now: a minute or three, in which a model loads
 
 # What a row's `error` holds where another run would come to the same: faults of the file.
 _FINAL = {None, FileTooLargeError.code, *(kind.code for kind in all_errors(InvalidAudioError))}
