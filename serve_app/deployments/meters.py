@@ -53,7 +53,7 @@ class IngressMeters(Meters):
         super().__init__(metrics.INGRESS)
         # Of the server's own errors the first one must be seen to rise. Callers' are left out:
         # Ray's agent keeps each series of a replica long after the replica is gone.
-        for reason in sorted({error.code for error in all_errors() if _is_ours(error)}):
+        for reason in ours():
             self.start_at_0(metrics.REJECTIONS, reason=reason)
         self.start_at_0(metrics.RETRIES)
 
@@ -111,6 +111,11 @@ async def every(interval_s: float, work: Callable[[], None]) -> None:
     while True:
         work()
         await asyncio.sleep(interval_s)
+
+
+def ours() -> list[str]:
+    """Return the codes of the server's own errors."""
+    return sorted({error.code for error in all_errors() if _is_ours(error)})
 
 
 def _is_ours(error: type[TranscriptionError]) -> bool:

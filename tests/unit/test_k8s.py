@@ -30,6 +30,7 @@ from tests.manifests import (
 )
 
 README = (K8S / "README.md").read_text()
+OPENAI_CLIENT_S = 600  # its `timeout`, unless told otherwise
 
 
 def gib(quantity: str) -> int:
@@ -202,6 +203,16 @@ def test_the_object_store_fits_into_shared_memory_and_that_into_the_pod(name: st
         store = int(group["rayStartParams"]["object-store-memory"])
         limit = gib(spec["containers"][0]["resources"]["limits"]["memory"])
         assert store <= gib(shm["sizeLimit"]) < limit / 2
+
+
+@profiles
+def test_a_pod_that_is_told_to_end_ends_what_its_clients_still_wait_for(name: str) -> None:
+    for group in groups(name).values():
+        spec = group["template"]["spec"]
+        [container] = spec["containers"]
+        env = {variable["name"]: variable.get("value") for variable in container["env"]}
+        drain_s = int(env["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert OPENAI_CLIENT_S <= drain_s < spec["terminationGracePeriodSeconds"]
 
 
 @profiles

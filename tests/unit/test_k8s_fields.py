@@ -73,6 +73,7 @@ RAY_SERVICE = closed(
                             {
                                 "version": {"enum": ["v1", "v2"]},
                                 "idleTimeoutSeconds": COUNT,
+                                "securityContext": {"type": "object"},
                                 "resources": {"type": "object"},
                             }
                         ),

@@ -1,13 +1,15 @@
 """The shipped nginx configuration, in a real nginx on 127.0.0.1 before an upstream like Ray's."""
 
 import asyncio
+import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.servers import free_port
 
 CONFIG = Path(__file__).parents[2] / "k8s/front-proxy/nginx.conf"
+SERVICE = "whisper-serve-svc:8000 "
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx (Debian: nginx-light)")
@@ -40,6 +43,7 @@ class Front:
     """A running front proxy, and what came through it."""
 
     port: int
+    pod: int  # the port of the one behind it
     seen: list[str] = field(default_factory=list)
 
     @property
@@ -112,11 +116,15 @@ def upstream(seen: list[str]) -> ASGIApp:
     return noting
 
 
-def adapted(folder: Path, port: int, upstream_port: int) -> str:
-    """Return the configuration with this test's ports and folder, and times it can wait for."""
+def adapted(folder: Path, port: int, pods: Sequence[int]) -> str:
+    """Return the configuration with this test's ports and folder, and times it can wait for.
+
+    Its tries for a request go to the ports of these pods in turn.
+    """
     text = CONFIG.read_text()
+    for pod in itertools.islice(itertools.cycle(pods), text.count(SERVICE)):
+        text = text.replace(SERVICE, f"127.0.0.1:{pod} ", 1)
     for shipped, here in {
-        "whisper-serve-svc:8000 ": f"127.0.0.1:{upstream_port} ",
         "listen 8080 ": f"listen 127.0.0.1:{port} ",
         "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
         "/run/front-proxy": str(folder),
@@ -126,6 +134,8 @@ def adapted(folder: Path, port: int, upstream_port: int) -> str:
         "proxy_read_timeout 3670s": "proxy_read_timeout 1s",
         "client_max_body_size 1040m": "client_max_body_size 1m",
         "limit_conn clients 256": "limit_conn clients 8",
+        "limit_conn large 8": "limit_conn large 2",
+        "[0-9]{9,}": "[0-9]{6,}",
     }.items():
         assert shipped in text, shipped
         text = text.replace(shipped, here)
@@ -133,10 +143,10 @@ def adapted(folder: Path, port: int, upstream_port: int) -> str:
 
 
 @contextmanager
-def nginx(folder: Path, upstream_port: int) -> Iterator[int]:
+def nginx(folder: Path, *pods: int) -> Iterator[int]:
     """Run nginx with the shipped configuration; yield its port once it listens."""
     port, config = free_port(), folder / "nginx.conf"
-    config.write_text(adapted(folder, port, upstream_port))
+    config.write_text(adapted(folder, port, pods))
     user = ["-g", "user root;"] if os.geteuid() == 0 else []
     command = [str(NGINX), "-e", "stderr", "-p", str(folder), "-c", str(config), *user]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -169,7 +179,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     thread.start()
     wait_until_listens(settings.port)
     with nginx(tmp_path_factory.mktemp("front"), settings.port) as port:
-        yield Front(port=port, seen=seen)
+        yield Front(port=port, pod=settings.port, seen=seen)
     server.should_exit = server.force_exit = True
     thread.join(10)
 
@@ -233,7 +243,7 @@ def test_an_upstream_that_hangs_is_a_504_envelope(front: Front) -> None:
 
 
 def test_without_ray_the_answer_is_a_503_envelope(tmp_path: Path) -> None:
-    with nginx(tmp_path, upstream_port=free_port()) as port:
+    with nginx(tmp_path, free_port()) as port:
         answer = requests.post(f"http://127.0.0.1:{port}/echo", data=b"x", timeout=10)
     assert_is_envelope(answer, 503, "service_unavailable")
     assert answer.headers["retry-after"] == "2"
@@ -313,6 +323,68 @@ def test_one_address_cannot_take_every_connection(front: Front) -> None:
     answers = (answer for _ in range(20) for answer in answers_beside(front, n_lines=8))
     refused = next(answer for answer in answers if answer.status_code != 200)
     assert_is_envelope(refused, 429, "queue_full")
+
+
+def test_large_uploads_of_one_address_are_few(front: Front) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+    large = (b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n")
+    with ExitStack() as held:
+        for length in large:
+            line = held.enter_context(socket.create_connection(("127.0.0.1", front.port)))
+            line.sendall(head + length)
+        assert b"queue_full" in front.send(head + large[0])
+        assert requests.post(f"{front.url}/echo", data=b"small", timeout=10).ok
+
+
+def test_a_pod_without_a_proxy_is_passed_over(front: Front, tmp_path: Path) -> None:
+    with nginx(tmp_path, free_port(), front.pod) as port:
+        for _ in range(6):
+            answer = requests.post(f"http://127.0.0.1:{port}/echo", data=b"x" * 50_000, timeout=10)
+            assert answer.json()["n_bytes"] == 50_000
+
+
+def test_a_request_whose_proxy_dies_is_sent_to_another(front: Front, tmp_path: Path) -> None:
+    with breaking_off() as dying, nginx(tmp_path, dying, front.pod) as port:
+        for _ in range(6):
+            answer = requests.post(f"http://127.0.0.1:{port}/echo", data=b"x" * 50_000, timeout=10)
+            assert answer.json()["n_bytes"] == 50_000
+
+
+@contextmanager
+def breaking_off() -> Iterator[int]:
+    """Listen; read something of each request and close. Yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):  # the server was closed
+                while True:
+                    line, _ = server.accept()
+                    line.recv(65536)
+                    line.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_upload_under_way_ends_well_when_nginx_is_told_to_end(
+    front: Front, tmp_path: Path
+) -> None:
+    with (
+        nginx(tmp_path, front.pod) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as line,
+    ):
+        line.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
+        line.sendall(b"x" * 100_000)
+        time.sleep(0.3)
+        os.kill(int((tmp_path / "nginx.pid").read_text()), signal.SIGQUIT)
+        time.sleep(0.3)
+        line.sendall(b"x" * 200_000)
+        assert b'"n_bytes":300000' in line.recv(65536)
+
+
+def test_http_1_0_without_a_host_is_answered(front: Front) -> None:
+    assert front.send(b"GET /echo HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
 def answers_beside(front: Front, *, n_lines: int) -> Iterator[requests.Response]:

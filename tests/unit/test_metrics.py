@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from serve_app.deployments.meters import ours
 from serve_app.metrics import ALL, Kind, Metric
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +87,8 @@ def test_every_alert_says_what_is_wrong_and_what_to_look_at() -> None:
     for rule in rules:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert {"summary", "description"} <= set(rule["annotations"])
+
+
+def test_every_error_of_the_servers_own_is_in_an_alert() -> None:
+    told = [re.findall(r'reason=~"([^"]+)"', text) for text in expressions()]
+    assert {code for groups in told for group in groups for code in group.split("|")} == set(ours())
