@@ -59,7 +59,7 @@ REQUEST_SECONDS = Metric(
     kind=Kind.HISTOGRAM,
     description="From a request's arrival at the Ingress to the end of its answer.",
     labels=("route", "model"),
-    buckets=_SECONDS,
+    buckets=(*_SECONDS, 600.0, 1800.0, 3600.0),  # as long as a request may take
 )
 REJECTIONS = Metric(
     name="serve_app_rejections",

@@ -68,10 +68,6 @@ class Retries:
                     raise UnprocessableAudioError from error
                 raise
 
-        try:
-            return await self._try(watched)
-        except ReplicaLostError:
-            self._on_retry()
         return await self._repeat(watched, lambda: self._alone if n_deaths else nullcontext())
 
     async def _repeat(

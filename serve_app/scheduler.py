@@ -170,7 +170,8 @@ class Gate(Generic[Job, Outcome]):
         nevertheless.
 
         Raises:
-            RuntimeError: the jobs are not of one bucket, so two batches were merged on the way.
+            ReplicaLostError: the jobs are not of one bucket: the model was replaced meanwhile by
+                one that parts them otherwise, or two batches were merged on the way.
         """
         if self._begun.is_set():
             self._n_free -= 1
@@ -178,7 +179,7 @@ class Gate(Generic[Job, Outcome]):
         self._n_running += len(jobs)
         try:
             if len({self._bucket_of(job) for job in jobs}) > 1:
-                raise RuntimeError("jobs of different buckets arrived in one batch")
+                raise ReplicaLostError("Jobs of different buckets arrived in one batch.")
             yield
         finally:
             self._n_running -= len(jobs)

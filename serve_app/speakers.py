@@ -6,7 +6,7 @@ Knows no Ray.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -166,8 +166,9 @@ class SpeakerSearch:
 
     async def beside(self, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
         """Yield the items; stop with the search's error as soon as it has failed the request."""
-        async for item in _until_failed(items, self._task, self._is_fatal):
-            yield item
+        async with aclosing(_until_failed(items, self._task, self._is_fatal)) as watched:
+            async for item in watched:
+                yield item
 
     async def add_speakers(self, transcript: Transcript) -> Transcript:
         """Return the transcript with its speakers.

@@ -1,12 +1,11 @@
 """The page of all metrics, for Prometheus."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.endpoint import Answer, Endpoint
 from serve_app.api.service import MetricsService
+from serve_app.contexts import make_aside
 from serve_app.metrics_page import CONTENT_TYPE, merge_pages
 
 
@@ -15,7 +14,7 @@ def endpoints(service: MetricsService) -> list[Endpoint]:
 
     async def show_metrics(_: Request) -> Response:
         pages = await service.export_metrics()
-        merged = await asyncio.to_thread(merge_pages, pages)  # an exporter's page is long
+        merged = await make_aside(merge_pages, pages)  # an exporter's page is long
         return Response(merged, headers={"Content-Type": CONTENT_TYPE})
 
     return [

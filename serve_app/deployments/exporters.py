@@ -1,20 +1,50 @@
 """The metrics exporters of the cluster's nodes: one per node, run by Ray."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import ray
-import requests
+
+from serve_app.contexts import start_apart
+from serve_app.errors import ServiceUnavailableError
 
 TIMEOUT_S = 2.0  # Prometheus gives up on the whole page after 10 s
 
 
-async def fetch_pages() -> dict[str, str | None]:
-    """Return the page of each alive node's exporter by its address; None: no answer in time."""
-    nodes = await asyncio.to_thread(ray.nodes)
-    addresses = [_address(node) for node in nodes if node["Alive"]]
-    pages = await asyncio.gather(*(_fetch(address) for address in addresses))
-    return dict(zip(addresses, pages, strict=True))
+class Exporters:
+    """The exporters, asked once for all who want their pages at the same time."""
+
+    def __init__(self) -> None:
+        # Where Ray's control plane is away, a thread stays until it is back: not one of those in
+        # which an Ingress stores uploads.
+        self._thread = ThreadPoolExecutor(1)
+        self._fetching: asyncio.Task[dict[str, str | None]] | None = None
+
+    async def pages(self) -> dict[str, str | None]:
+        """Return the page of each alive node's exporter by its address; None: no answer in time.
+
+        Raises:
+            ServiceUnavailableError: Ray does not tell its nodes.
+        """
+        if self._fetching is None or self._fetching.done():
+            self._fetching = start_apart(self._fetch_all())
+        return await asyncio.shield(self._fetching)
+
+    async def _fetch_all(self) -> dict[str, str | None]:
+        addresses = [_address(node) for node in await self._nodes() if node["Alive"]]
+        timeout, connector = aiohttp.ClientTimeout(TIMEOUT_S), aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            pages = await asyncio.gather(*(_fetch(session, address) for address in addresses))
+        return dict(zip(addresses, pages, strict=True))
+
+    async def _nodes(self) -> list[dict[str, Any]]:
+        nodes = asyncio.get_running_loop().run_in_executor(self._thread, ray.nodes)
+        try:
+            return await asyncio.wait_for(nodes, TIMEOUT_S)
+        except TimeoutError:
+            raise ServiceUnavailableError("Ray does not tell its nodes now.") from None
 
 
 def _address(node: dict[str, Any]) -> str:
@@ -22,14 +52,9 @@ def _address(node: dict[str, Any]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # the first: IPv6
 
 
-async def _fetch(address: str) -> str | None:
+async def _fetch(session: aiohttp.ClientSession, address: str) -> str | None:
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_get, address), TIMEOUT_S)
-    except (TimeoutError, requests.RequestException):
+        async with session.get(f"http://{address}/metrics", raise_for_status=True) as answer:
+            return await answer.text()
+    except (TimeoutError, aiohttp.ClientError):
         return None
-
-
-def _get(address: str) -> str:
-    answer = requests.get(f"http://{address}/metrics", timeout=TIMEOUT_S)
-    answer.raise_for_status()
-    return answer.text

@@ -17,7 +17,7 @@ from serve_app.deployments.calls import put_file, time_limit
 from serve_app.deployments.catalog import Catalog
 from serve_app.deployments.diarizer import SpeakerFinder
 from serve_app.deployments.disconnects import Disconnects
-from serve_app.deployments.exporters import fetch_pages
+from serve_app.deployments.exporters import Exporters
 from serve_app.deployments.memory import GIVE_BACK_EVERY_S, give_back_freed_memory
 from serve_app.deployments.meters import IngressMeters, every
 from serve_app.deployments.preprocessor import FileReader
@@ -67,6 +67,7 @@ class Ingress:
         self._files = FileReader(preprocessor, settings, retries)
         self._chunks = ChunkTranscriber(transcribers, self._catalog, retries)
         self._runs = Runs(settings, self._files, self._chunks, self._catalog, load)
+        self._exporters = Exporters()
         self._speakers = SpeakerFinder(diarizer, settings, self._meters.record_retry, self._catalog)
         # Here, so that keys that cannot be read stop the start instead of opening the door.
         self._keys = api.read_keys(settings.api, os.environ)
@@ -241,8 +242,12 @@ class Ingress:
         return await self._catalog.waiting_for()
 
     async def export_metrics(self) -> dict[str, str | None]:
-        """Return the page of each node's metrics exporter by its address; None: no answer."""
-        return await fetch_pages()
+        """Return the page of each node's metrics exporter by its address; None: no answer.
+
+        Raises:
+            ServiceUnavailableError: Ray does not tell its nodes.
+        """
+        return await self._exporters.pages()
 
     def _attended(self, method: str) -> AbstractContextManager[visits.Visit]:
         """Give the visit under way over HTTP, or count a Python caller's."""

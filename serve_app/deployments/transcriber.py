@@ -46,6 +46,7 @@ class WhisperTranscriber:
         self._free_bytes: int | None = None  # of the device, before any batch ran
         self._fitting = pipeline.FittingBatches()
         self._threads = ThreadPoolExecutor(model.n_workers)
+        self._one_detection = asyncio.Lock()
         self._running = RunningWork()
         self._failed = False  # the device, in the last batch
         self._meters = TranscriberMeters()
@@ -97,8 +98,12 @@ class WhisperTranscriber:
     @returns_errors
     async def detect_language(self, chunk: Chunk) -> DetectedLanguage:
         """Return the probability of every language that the model knows, by one chunk."""
-        # In the batches' own threads: it takes its turn between them and needs no more memory.
-        found = await self._in_turn("a detection", pipeline.detect_languages, self._engine, chunk)
+        # In the batches' own threads, as it would need memory beside them. One at a time: a batch
+        # waits for one detection at the most, however many are asked for.
+        async with self._one_detection:
+            found = await self._in_turn(
+                "a detection", pipeline.detect_languages, self._engine, chunk
+            )
         if isinstance(found, Exception):
             self._failed = self._failed or isinstance(found, ReplicaLostError)
             raise pipeline.unwrap(found)

@@ -1,5 +1,6 @@
 """A WhisperTranscriber by itself on real Serve: live settings, and a device that is too small."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.deployments import WhisperTranscriber
-from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.domain import Chunk, ChunkJob, ChunkTranscript, DecodeOptions
 from serve_app.scheduler import GateStats
 from serve_app.settings import EMBEDDED, ModelSettings
 from tests.fakes import EchoEngine, job
@@ -30,6 +31,10 @@ class SmallDevice(EchoEngine):
         if len(jobs) > 2:
             raise RuntimeError("CUDA failed with error out of memory")
         return super().transcribe(jobs)
+
+    def detect_languages(self, chunk: Chunk) -> list[tuple[str, float]]:
+        time.sleep(0.05)
+        return [("en", 1.0)]
 
 
 class SmallTranscriber(WhisperTranscriber):
@@ -112,3 +117,15 @@ def test_settings_that_are_not_valid_leave_the_old_ones_in_force(
     for bad in ({"max_batch_size": 65}, {"max_batch_size": 0}, {"batch_size": 4}):
         configure(bad)
         assert stats_of(handle).max_batch_size == 16
+
+
+def test_a_chunk_waits_for_one_detection_however_many_are_asked_for(
+    handle: DeploymentHandle[Any],
+) -> None:
+    began_s = time.monotonic()
+    detections = [handle.detect_language.remote(job().chunk) for _ in range(60)]
+    assert answers(handle, [1]) == ["1"]
+    waited_s = time.monotonic() - began_s
+    for detection in detections:
+        assert detection.result(timeout_s=TIMEOUT_S).probabilities == (("en", 1.0),)
+    assert waited_s < (time.monotonic() - began_s) / 2

@@ -87,6 +87,24 @@ async def test_an_upload_is_not_accused_of_replicas_that_did_not_die() -> None:
     assert await Retries(QUICK).run_on_upload(work) == "done"
 
 
+async def test_an_upload_has_as_many_tries_as_other_work_with_the_same_pauses() -> None:
+    retries = Retries(RetrySettings(max_tries=3, first_pause_s=0.05, try_timeout_s=5.0))
+    loop = asyncio.get_running_loop()
+    tried_s: list[float] = []
+
+    async def work(_: bool = False) -> str:
+        tried_s.append(loop.time())
+        raise UNREACHABLE
+
+    for run in (retries.run(work), retries.run_on_upload(work)):
+        tried_s.clear()
+        with pytest.raises(ReplicaLostError):
+            await run
+        first_s, second_s, third_s = tried_s
+        assert second_s - first_s >= 0.05
+        assert third_s - second_s >= 0.1
+
+
 async def test_uploads_are_tried_one_at_a_time_once_a_replica_died() -> None:
     retries = Retries(QUICK)
     seen: list[str] = []

@@ -201,7 +201,7 @@ async def test_new_settings_reach_jobs_that_wait() -> None:
 async def test_a_merged_batch_is_refused_rather_than_decoded() -> None:
     gate = make_gate(EchoEngine())
     with (
-        pytest.raises(RuntimeError),
+        pytest.raises(ReplicaLostError),
         gate.running([job(1), job(2, options=DecodeOptions(prompt="p"))]),
     ):
         pass

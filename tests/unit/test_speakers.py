@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 
@@ -169,3 +170,22 @@ def test_a_directory_without_a_pipeline_is_named() -> None:
     settings = DiarizationSettings(source="./nowhere")
     with pytest.raises(ModelLoadError, match=r"nowhere is not a directory with a config\.yaml"):
         load_model(settings, n_cores=1)
+
+
+async def test_what_runs_beside_the_search_has_ended_once_its_caller_has_left() -> None:
+    ended = asyncio.Event()
+
+    async def items() -> AsyncGenerator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            await asyncio.sleep(0.05)
+            ended.set()
+
+    async with (
+        SpeakerSearch(finds(FOUND), asks()) as search,
+        aclosing(search.beside(items())) as watched,
+    ):
+        await anext(watched)
+    assert ended.is_set()
