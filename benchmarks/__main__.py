@@ -34,6 +34,7 @@ from benchmarks import (
     tables,
     throughput,
     timestamps_cost,
+    two_nodes,
     window_fit,
 )
 from benchmarks.gpu import run as gpu
@@ -68,6 +69,7 @@ BENCHMARKS: Mapping[str, tuple[Run, str | None]] = {
     "containers": (containers.run, containers.__doc__),
     "memory": (memory.run, memory.__doc__),
     "servers": (servers.run, servers.__doc__),
+    "two_nodes": (two_nodes.run, two_nodes.__doc__),
     "chaos": (chaos.run, chaos.__doc__),
     "soak": (soak.run, soak.__doc__),
     "gpu": (gpu.run, gpu.__doc__),
@@ -78,7 +80,9 @@ RELIABILITY = frozenset(
         *("memory", "overload", "slow_clients", "soak"),
     }
 )
-APART = frozenset({"gpu", "servers"})  # in no group: they need what not every machine has
+APART = frozenset(
+    {"gpu", "servers", "two_nodes"}
+)  # in no group: they need what not every machine has
 OPTIONS = (
     click.Option(["--quick"], is_flag=True, help="A short form, to see that it runs."),
     click.Option(
@@ -100,6 +104,7 @@ OWN_OPTIONS = {
     "overload": overload.OPTIONS,
     "containers": containers.OPTIONS,
     "memory": memory.OPTIONS,
+    "two_nodes": two_nodes.OPTIONS,
     "chaos": chaos.OPTIONS,
     "soak": soak.OPTIONS,
     "gpu": gpu.OPTIONS,

@@ -153,7 +153,7 @@ def run(report: Report, *, quick: bool, times: int, only: tuple[str, ...], go_on
                         graph, fields, silence_s=trial.silence_s, n=n_utterances
                     )
                 load = Load(graph.url, recorded[kind], trial.client)
-                _try(report, graph, load, trial, trial.n_times or times)
+                try_trial(report, graph, load, trial, trial.n_times or times)
     report.note(
         "The proxy is one process on one node; behind a load balancer over two nodes its clients "
         "are sent to the other one."
@@ -202,8 +202,16 @@ def utterances_of(
     )
 
 
-def _try(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -> None:
-    """Plant one kind of fault so many times, and hold what the clients saw against its limits."""
+def try_trial(report: Report, graph: Graph, load: Load, trial: Trial, n_times: int) -> None:
+    """Plant one kind of fault so many times, and hold what the clients saw against its limits.
+
+    Args:
+        report: gets a row and the bars.
+        graph: its page of metrics is read.
+        load: runs meanwhile.
+        trial: the kind.
+        n_times: how often.
+    """
     rng = np.random.default_rng(0)
     whole_after_s = []
     resent_before = graph.counter(RETRIES)

@@ -5,6 +5,13 @@ from benchmarks.measured import Measured
 from benchmarks.overload import PROXIES
 
 _KILLED_PROXIES = {"proxy": "Ray's HTTP proxy", "HAProxy": "HAProxy"}  # by the trial that kills it
+_OF_TWO_NODES = {  # by the trial
+    "proxy killed": "a proxy dies",
+    "node told to end": "a node is told to end",
+    "head killed": "the head dies and comes back",
+    "node killed": "a node dies",
+    "node cut off": "a node is cut off",
+}
 REPLICA = "ServeReplica:"  # how Serve names the processes of a deployment
 
 
@@ -90,6 +97,17 @@ RELIABILITY = (
             figure="{whole_after_s:.0f} s",
         )
         for trial, proxy in _KILLED_PROXIES.items()
+    ),
+    *(
+        Row(
+            what=f"Requests answered while {what}, of two nodes behind the front proxy",
+            source="two_nodes",
+            where={"trial": trial},
+            figure="{ok:,} of {sent:,}, the slowest in {max_s:.0f} s ({n_faults} times)",
+            bar=f"{trial}: failed",
+            unit="failed",
+        )
+        for trial, what in _OF_TWO_NODES.items()
     ),
     Row(
         what="Load at 70 % of the peak with a fault every minute: requests answered well",
