@@ -48,6 +48,7 @@ VARIABLES = {
 _PROGRAMS = ("unshare", "ip", "iptables", "nginx", "redis-server")
 _INSIDE = "SERVE_APP_BENCHMARK_NAMESPACES"
 _HOST = "serve-node"
+_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 _SERVICE = "server whisper-serve-svc:8000 "
 
 
@@ -98,6 +99,8 @@ class Node:
         if self.address == HEAD:
             command += ["--head", f"--port={GCS_PORT}", "--num-cpus=0", "--include-dashboard=false"]
             environment["RAY_REDIS_ADDRESS"] = f"{HEAD}:{REDIS_PORT}"
+            # As on a new machine: by it a head that comes back finds a Ray that runs already.
+            _CURRENT_CLUSTER.unlink(missing_ok=True)
         else:
             command += [f"--address={HEAD}:{GCS_PORT}", f"--num-cpus={N_CORES}"]
         with self._log.open("ab") as log:
