@@ -4,6 +4,7 @@ Called by `serve-app models convert`. What comes out is named in a profile like 
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ class Checkpoint:
 
 
 def convert(checkpoint: Checkpoint, output: Path, *, quantization: str) -> Path:
-    """Convert a checkpoint; return the directory of the model.
+    """Convert a checkpoint; return the directory of the model, which appears whole or not at all.
 
     Args:
         checkpoint: a Whisper model, fine-tuned or not.
@@ -38,23 +39,39 @@ def convert(checkpoint: Checkpoint, output: Path, *, quantization: str) -> Path:
         quantization: one of QUANTIZATIONS: the type in which the weights are stored.
 
     Raises:
-        ModelLoadError: it cannot be loaded or converted, or the extra is not installed.
+        ModelLoadError: it cannot be loaded, converted or stored, or the extra is not installed.
     """
-    if output.exists():
-        raise ModelLoadError(checkpoint.source, f"{output} exists already")
+    if os.path.lexists(output):
+        reason = f"{output} exists already. Name another directory for the model."
+        raise ModelLoadError(checkpoint.source, reason)
     try:
         from ctranslate2.converters import TransformersConverter
 
-        with _completed(checkpoint) as directory:
+        with _made_beside(output) as made, _completed(checkpoint) as directory:
             converter = TransformersConverter(str(directory), copy_files=list(COPIED))
-            converter.convert(str(output), quantization=quantization)
-            _name_languages(output)
+            converter.convert(str(made), quantization=quantization)
+            _name_languages(made)
     except ImportError as error:
         reason = f"{error}. Install the extra: pip install 'serve_app[convert]'"
         raise ModelLoadError(checkpoint.source, reason) from error
     except Exception as error:  # transformers, peft and the hub raise many unrelated types
         raise ModelLoadError(checkpoint.source, f"{type(error).__name__}: {error}") from error
     return output
+
+
+@contextmanager
+def _made_beside(output: Path) -> Iterator[Path]:
+    """Yield where to make a directory that becomes `output`, unless an exception ends its making.
+
+    Raises:
+        FileExistsError: something has come to be at `output` meanwhile, and stays as it is.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+        made = Path(folder) / output.name
+        yield made
+        output.mkdir()  # a rename alone would take the place of somebody's empty directory
+        made.rename(output)
 
 
 @contextmanager
@@ -75,16 +92,16 @@ def _completed(checkpoint: Checkpoint) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _name_languages(output: Path) -> None:
+def _name_languages(model: Path) -> None:
     """Write the languages' tokens into the model's config, where the converter found none.
 
     They stand between `<|startoftranscript|>` and the tasks. Without them CTranslate2 cannot detect
     a language.
     """
-    path = output / "config.json"
+    path = model / "config.json"
     config = json.loads(path.read_text())
     if not config.get("lang_ids"):
-        added = json.loads((output / "tokenizer.json").read_text())["added_tokens"]
+        added = json.loads((model / "tokenizer.json").read_text())["added_tokens"]
         ids = {token["content"]: token["id"] for token in added}
         tasks = min(ids["<|translate|>"], ids["<|transcribe|>"])
         config["lang_ids"] = list(range(ids["<|startoftranscript|>"] + 1, tasks))

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from ctranslate2.converters import TransformersConverter
+from ctranslate2.specs.model_spec import ModelSpec
 
 from serve_app import Pcm, TranscriptionRequest, local, pipeline
 from serve_app.cli import main
+from serve_app.conversion import Checkpoint, convert
 from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
+from serve_app.errors import ModelLoadError
 from serve_app.models import locate_model
 from serve_app.settings import ModelSettings
 from serve_app.stages.whisper import WhisperEngine
@@ -76,3 +80,51 @@ def test_what_cannot_be_converted_is_told_in_one_line(checkpoint: Path, tmp_path
         assert answer.exit_code == 1
         assert answer.stderr.splitlines()[-1].startswith("Error: The model ")
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [(OSError("No space left on device"), ModelLoadError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["full disk", "Ctrl-C"],
+)
+def test_a_conversion_that_ends_early_leaves_nothing(
+    planted: BaseException,
+    expected: type[BaseException],
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = ModelSpec.save
+
+    def save_and_fail(spec: ModelSpec, folder: str) -> None:
+        save(spec, folder)
+        raise planted
+
+    monkeypatch.setattr(ModelSpec, "save", save_and_fail)
+    output = tmp_path / "models" / "own"
+    with pytest.raises(expected):
+        convert(Checkpoint(source=str(checkpoint)), output, quantization="int8")
+    assert not list(output.parent.iterdir())
+    monkeypatch.undo()
+    convert(Checkpoint(source=str(checkpoint)), output, quantization="int8")
+    assert [path.name for path in output.parent.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("names", [[], ["model.bin"]], ids=["empty", "another model"])
+def test_what_comes_to_be_at_the_output_meanwhile_stays(
+    names: list[str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "own"
+    load = TransformersConverter._load
+
+    def load_beside_another(converter: TransformersConverter) -> Any:
+        output.mkdir()
+        for name in names:
+            (output / name).write_text("somebody's")
+        return load(converter)
+
+    monkeypatch.setattr(TransformersConverter, "_load", load_beside_another)
+    with pytest.raises(ModelLoadError, match="exists"):
+        convert(Checkpoint(source=str(checkpoint)), output, quantization="int8")
+    assert [path.name for path in output.iterdir()] == names
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
