@@ -1,9 +1,11 @@
 """Where a model's files lie. Called at start, by replicas and the local tools; it may download."""
 
+import os
 from importlib import resources
 from pathlib import Path
 
 from serve_app.errors import ModelLoadError
+from serve_app.models.names import is_path
 from serve_app.settings import EMBEDDED
 
 # What a CTranslate2 Whisper directory must hold before the engine can open it.
@@ -18,12 +20,17 @@ def locate_model(source: str, revision: str | None = None) -> Path:
         revision: branch, tag or commit of a Hugging Face id.
 
     Raises:
-        ModelLoadError: the directory lacks a file, or the download failed.
+        ModelLoadError: there is no such directory, it lacks a file, or the download failed.
     """
     if source == EMBEDDED:
         return _check_files(source, asset("whisper-demo-en"))
-    if Path(source).is_dir():
-        return _check_files(source, Path(source))
+    # pathlib's raises where the user that `~name` names is not known.
+    directory = Path(os.path.expanduser(source))
+    if directory.is_dir():
+        return _check_files(source, directory)
+    if is_path(source):
+        reason = f"{directory} is not a directory. Correct the path, or copy the model there."
+        raise ModelLoadError(source, reason)
     return _check_files(source, _download(source, revision))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from serve_app.domain import ModelCard, ModelInfo, ModelState
 from serve_app.errors import ModelNotFoundError
-from serve_app.settings import EMBEDDED, ModelSettings
+from serve_app.settings import EMBEDDED, ModelSettings, model_name
 
 # Names that clients of other servers send when they mean "the one you have".
 DEFAULT_ALIASES = frozenset(
@@ -83,7 +83,7 @@ def usual_names(source: str) -> tuple[str, ...]:
     repo_id = SIZES.get(source, source)
     owner, _, last = repo_id.rpartition("/")
     size = re.sub(r"(^|-)(faster|whisper|ct2)(?=-|$)", "", last).strip("-")
-    if not owner or source.startswith((".", "/", "~")) or not _SIZE.fullmatch(size):
+    if not owner or is_path(source) or not _SIZE.fullmatch(size):
         return ()
     families: list[str] = [name for name in ("turbo", "distil") if name in size.split("-")]
     families += ["large"] if size == "large-v3" else []
@@ -95,15 +95,21 @@ def describe(model: ModelSettings, languages: Sequence[str]) -> ModelInfo:
     translates = model.translates
     if translates is None:
         # OpenAI trained turbo, and Hugging Face distilled its models, on transcription alone.
-        only_transcribes = any(word in model.source.lower() for word in ("turbo", "distil"))
+        last = model_name(model.source).lower()  # the folders above it tell nothing of the model
+        only_transcribes = any(word in last for word in ("turbo", "distil"))
         translates = len(languages) > 1 and not only_transcribes
     return ModelInfo(name=model.name, languages=tuple(languages), translates=translates)
+
+
+def is_path(source: str) -> bool:
+    """Tell whether a source can be nothing but a path on this machine."""
+    return source.startswith((".", "/", "~"))
 
 
 def _owner(source: str) -> str:
     """Return the organisation in a Hugging Face id, or where else the source comes from."""
     if source == EMBEDDED:
         return "serve_app"
-    if source.startswith((".", "/", "~")):
+    if is_path(source):
         return "local"
     return source.partition("/")[0] if "/" in source else "faster-whisper"

@@ -16,6 +16,18 @@ def test_a_local_directory_is_taken_as_it_is() -> None:
     assert locate_model(str(directory)) == directory
 
 
+def test_a_directory_below_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own").symlink_to(locate_model(EMBEDDED))
+    assert locate_model("~/own") == tmp_path / "own"
+
+
+@pytest.mark.parametrize("source", ["/models/typo", "./typo", "~/typo", "~nobody-here/typo"])
+def test_a_mistyped_path_is_not_looked_for_on_the_hub(source: str) -> None:
+    with pytest.raises(ModelLoadError, match=r"typo is not a directory\. Correct the path"):
+        locate_model(source)
+
+
 def test_a_directory_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"lacks model\.bin"):
         locate_model(str(tmp_path))

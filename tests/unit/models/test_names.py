@@ -2,7 +2,7 @@ import pytest
 
 from serve_app.domain import ModelState
 from serve_app.errors import ModelNotFoundError
-from serve_app.models import SIZES, find_model, make_card
+from serve_app.models import SIZES, describe, find_model, make_card
 from serve_app.settings import EMBEDDED, ModelSettings
 
 DECLARED = (
@@ -97,3 +97,17 @@ def test_every_alias_on_a_card_finds_its_model() -> None:
     for model in DECLARED:
         card = make_card(model, DECLARED, ModelState.READY)
         assert {find_model(alias, DECLARED).name for alias in card.aliases} == {card.name}
+
+
+@pytest.mark.parametrize(
+    ("source", "translates"),
+    [
+        ("deepdml/faster-whisper-large-v3-turbo-ct2", False),
+        ("/models/Distil-medium", False),
+        ("/srv/distillery/whisper-medium", True),
+        ("turbo-labs/whisper-medium", True),
+    ],
+)
+def test_a_models_own_name_tells_that_it_only_transcribes(source: str, translates: bool) -> None:
+    model = ModelSettings(name="m", source=source)
+    assert describe(model, ["en", "tr"]).translates is translates
