@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.errors import InvalidRequestError, ModelNotCachedError
-from serve_app.models.files import REQUIRED_FILES
 from serve_app.models.names import DEFAULT_ALIASES, SIZES
 from serve_app.settings import ModelSettings
+
+# By these a repository is known to be a model for CTranslate2.
+TELLING_FILES = ("model.bin", "config.json")
 
 
 def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
@@ -77,6 +79,6 @@ def _is_ours(repo: Any) -> bool:
     Other programs keep theirs in the same cache.
     """
     return repo.repo_type == "model" and any(
-        {file.file_name for file in revision.files} >= set(REQUIRED_FILES)
+        {file.file_name for file in revision.files} >= set(TELLING_FILES)
         for revision in repo.revisions
     )

@@ -8,8 +8,9 @@ from serve_app.errors import ModelLoadError
 from serve_app.models.names import is_path
 from serve_app.settings import EMBEDDED
 
-# What a CTranslate2 Whisper directory must hold before the engine can open it.
-REQUIRED_FILES = ("model.bin", "config.json")
+# What a CTranslate2 Whisper directory must hold before the engine can open it. Without the last,
+# faster-whisper downloads whisper-tiny's, whose tokens are not those of large-v3 and turbo.
+REQUIRED_FILES = ("model.bin", "config.json", "tokenizer.json")
 
 
 def locate_model(source: str, revision: str | None = None) -> Path:
@@ -42,7 +43,10 @@ def asset(name: str) -> Path:
 def _check_files(source: str, directory: Path) -> Path:
     missing = [name for name in REQUIRED_FILES if not (directory / name).is_file()]
     if missing:
-        reason = f"{directory} lacks {', '.join(missing)}; is it a CTranslate2 Whisper model?"
+        reason = (
+            f"{directory} lacks {', '.join(missing)}. Copy or download the model again, or make "
+            "one of a checkpoint by `serve-app models convert`."
+        )
         raise ModelLoadError(source, reason)
     return directory
 

@@ -37,9 +37,9 @@ def test_every_model_is_listed_with_its_licence_and_what_is_here(hub_cache: Path
     answer = run("list")
     assert answer.exit_code == 0
     found = {line.split()[1]: line for line in answer.stdout.splitlines()}
-    assert found["Systran/faster-whisper-tiny"].split()[2:] == ["2", "MB", "MIT"]
+    assert found["Systran/faster-whisper-tiny"].split()[2:] == ["3", "MB", "MIT"]
     assert found["Systran/faster-whisper-medium"].split()[2:] == ["-", "MIT"]
-    assert found["house/fine-tune"].split()[2:] == ["2", "MB", "apache-2.0"]
+    assert found["house/fine-tune"].split()[2:] == ["3", "MB", "apache-2.0"]
     assert "see its card" in found["house/no-card"]
     assert "embedded" in answer.stdout
 

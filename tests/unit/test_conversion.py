@@ -84,7 +84,10 @@ def test_what_cannot_be_converted_is_told_in_one_line(checkpoint: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("planted", "expected"),
-    [(OSError("No space left on device"), ModelLoadError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    [
+        (OSError("No space left on device"), ModelLoadError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
     ids=["full disk", "Ctrl-C"],
 )
 def test_a_conversion_that_ends_early_leaves_nothing(

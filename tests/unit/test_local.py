@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -7,15 +9,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from benchmarks.faults import wait_until
 from serve_app import Pcm, TranscriptionRequest, local, pipeline
 from serve_app.errors import InvalidAudioError, ModelLoadError, ModelNotFoundError
 from serve_app.local.worker import Worker
+from serve_app.models import asset
 from serve_app.settings import AppSettings
 from tests.clips import DATA, clip, digits, references, silence, speech
 
@@ -118,6 +124,38 @@ def test_a_callback_that_fails_ends_its_own_file_alone(whisper: local.Whisper) -
 def test_a_model_that_is_not_there_is_told(tmp_path: object) -> None:
     with pytest.raises(ModelLoadError, match=r"model\.bin"):
         local.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "keeps", "reason"),
+    [
+        ("model.bin", 0, "ends early"),
+        ("model.bin", -1, "incomplete"),
+        ("config.json", 30, "parse error"),
+        ("vocabulary.json", 30, "parse error"),
+        ("tokenizer.json", 1000, "EOF while parsing"),
+    ],
+)
+def test_a_damaged_file_of_a_model_is_told_with_the_remedy(
+    name: str, keeps: int, reason: str, tmp_path: Path
+) -> None:
+    shutil.copytree(asset("whisper-demo-en"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keeps])
+    with pytest.raises(ModelLoadError, match=f"{reason}.*copy or download the model again"):
+        local.load(str(tmp_path), device="cpu")
+
+
+def test_a_file_of_another_model_is_told(tmp_path: Path) -> None:
+    shutil.copytree(asset("whisper-demo-en"), tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "preprocessor_config.json"
+    features = json.loads(path.read_text())
+    path.write_text(json.dumps({**features, "feature_size": 128}))
+    with pytest.raises(ModelLoadError, match=r"128 mel bands.*its weights take 80"):
+        local.load(str(tmp_path), device="cpu")
+    path.write_text(json.dumps(features))
+    Tokenizer(BPE()).save(str(tmp_path / "tokenizer.json"))  # without Whisper's tokens
+    with pytest.raises(ModelLoadError, match=r"first decode failed.*copy or download"):
+        local.load(str(tmp_path), device="cpu")
 
 
 def test_a_list_of_tokens_is_no_harm_to_the_next_file(whisper: local.Whisper) -> None:

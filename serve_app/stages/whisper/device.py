@@ -113,7 +113,7 @@ def read_shape(directory: Path) -> ModelShape:
     """Read a model's sizes from the variable names and shapes in its `model.bin`.
 
     Raises:
-        ValueError: it is not a CTranslate2 Whisper model.
+        ValueError: it is not a CTranslate2 Whisper model, or ends early.
     """
     with (directory / "model.bin").open("rb") as file:
         shapes = dict(_read_variables(file))
@@ -170,11 +170,17 @@ def preload_cublas() -> None:
 def _read_variables(file: BinaryIO) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield name and shape of each variable: CTranslate2's model format 6 (`ModelSpec.save`)."""
 
+    def read(n_bytes: int) -> bytes:
+        data = file.read(n_bytes)
+        if len(data) < n_bytes:
+            raise ValueError("model.bin ends early")
+        return data
+
     def number(code: str) -> int:
-        return int(struct.unpack(code, file.read(struct.calcsize(code)))[0])
+        return int(struct.unpack(code, read(struct.calcsize(code)))[0])
 
     def text() -> str:
-        return file.read(number("<H")).rstrip(b"\0").decode()
+        return read(number("<H")).rstrip(b"\0").decode()
 
     _version, spec, _revision = number("<I"), text(), number("<I")
     if spec != "WhisperSpec":

@@ -14,6 +14,7 @@ from serve_app.settings import ModelSettings
 from serve_app.stages.whisper import device, logprobs
 from serve_app.stages.whisper.attempts import next_step, token_budget, within_budget
 from serve_app.stages.whisper.features import FRAME_SAMPLES, extract_features, window_frames
+from serve_app.stages.whisper.opening import open_model
 from serve_app.stages.whisper.reading import Decoded, Language, read
 from serve_app.stages.whisper.vocabulary import Vocabulary
 from serve_app.stages.whisper.words import AlignedWord
@@ -60,10 +61,12 @@ class WhisperEngine:
             n_cores: the cores this process may use, where the settings leave the threads open.
             on_stage: told the name of each of a batch's stages (features, encode, generate, align)
                 and the seconds that it took, in the thread of the batch.
+
+        Raises:
+            ModelLoadError: see `open_model`.
         """
         device.preload_cublas()
         import ctranslate2
-        from faster_whisper import WhisperModel
 
         self.placement = device.choose_placement(
             settings,
@@ -74,14 +77,7 @@ class WhisperEngine:
         self._on_stage = on_stage
         self._storage_view = ctranslate2.StorageView
         self._settings = settings
-        self._shape = device.read_shape(directory)
-        self._whisper: Any = WhisperModel(
-            str(directory),
-            device=self.placement.device,
-            compute_type=self.placement.compute_type,
-            cpu_threads=self.placement.n_threads,
-            num_workers=settings.n_workers,
-        )
+        self._whisper, self._shape = open_model(directory, settings, self.placement)
         self.vocabulary = Vocabulary(self._whisper)
 
     @property

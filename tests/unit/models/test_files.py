@@ -31,6 +31,11 @@ def test_a_mistyped_path_is_not_looked_for_on_the_hub(source: str) -> None:
 def test_a_directory_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"lacks model\.bin"):
         locate_model(str(tmp_path))
+    for path in locate_model(EMBEDDED).iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "tokenizer.json").unlink()  # faster-whisper would take another model's
+    with pytest.raises(ModelLoadError, match=r"lacks tokenizer\.json.*again"):
+        locate_model(str(tmp_path))
 
 
 def test_a_hub_model_comes_from_the_hugging_face_cache(

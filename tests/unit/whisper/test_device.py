@@ -122,3 +122,11 @@ def test_another_file_is_not_taken_for_a_model(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(header)
     with pytest.raises(ValueError, match="TransformerSpec"):
         read_shape(tmp_path)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 30, 200])
+def test_a_file_that_ends_early_is_told(n_bytes: int, tmp_path: Path) -> None:
+    whole = (locate_model(EMBEDDED) / "model.bin").read_bytes()
+    (tmp_path / "model.bin").write_bytes(whole[:n_bytes])
+    with pytest.raises(ValueError, match="ends early"):
+        read_shape(tmp_path)
