@@ -65,6 +65,8 @@ def remove(source: str) -> None:
         registry.delete_cached(source, ())
     except TranscriptionError as error:
         raise click.ClickException(error.message) from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
     click.echo(f"{source} is deleted.")
 
 
@@ -101,25 +103,32 @@ def _values(row: Row) -> tuple[str, str, str, str]:
 
 
 def _rows() -> Iterator[Row]:
-    cached = {repo_id: path for repo_id, path in registry.cached_models()}
     embedded = registry.locate_model(EMBEDDED)
+    n_bytes = sum(path.stat().st_size for path in embedded.iterdir())
     yield Row(
         name=EMBEDDED,
         source="this package",
-        size=_size(embedded),
+        size=_size(n_bytes),
         licence=licence(embedded, EMBEDDED),
     )
+    cached = {model.source: model for model in registry.cached_models()}
     for name, repo_id in registry.SIZES.items():
-        path = cached.get(repo_id)
-        yield Row(
-            name=name,
-            source=repo_id,
-            size=_size(path) if path else "-",
-            licence=licence(path, repo_id),
-        )
-    for repo_id, path in cached.items():
+        yield _row(name, repo_id, cached.get(repo_id))
+    for repo_id, model in cached.items():
         if repo_id not in registry.SIZES.values():
-            yield Row(name="-", source=repo_id, size=_size(path), licence=licence(path, repo_id))
+            yield _row("-", repo_id, model)
+
+
+def _row(name: str, source: str, cached: registry.CachedModel | None) -> Row:
+    size = "-"
+    if cached:
+        size = _size(cached.n_bytes) if cached.is_whole else f"{_size(cached.n_bytes)}, incomplete"
+    directory = cached.directory if cached else None
+    return Row(name=name, source=source, size=size, licence=licence(directory, source))
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB"
 
 
 def licence(directory: Path | None, source: str) -> str:
@@ -131,13 +140,9 @@ def licence(directory: Path | None, source: str) -> str:
     """
     card = directory / "README.md" if directory else None
     if card and card.is_file():
-        head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
+        text = card.read_text(encoding="utf-8", errors="replace")
+        head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
         told = head and re.search(r"^license(?:_name)?: *(\S+)", head[1], re.MULTILINE)
         if told:
             return told[1].strip("'\"")
     return LICENCE_OF_SIZES if source in (EMBEDDED, *registry.SIZES.values()) else UNKNOWN
-
-
-def _size(directory: Path) -> str:
-    n_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    return f"{n_bytes / 1e6:,.0f} MB"

@@ -7,7 +7,7 @@
 Each file imports only those above it.
 """
 
-from serve_app.models.cache import cached_models, delete_cached
+from serve_app.models.cache import CachedModel, cached_models, delete_cached
 from serve_app.models.files import REQUIRED_FILES, asset, locate_model
 from serve_app.models.names import (
     DEFAULT_ALIASES,
@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_ALIASES",
     "REQUIRED_FILES",
     "SIZES",
+    "CachedModel",
     "asset",
     "cached_models",
     "delete_cached",

@@ -1,16 +1,29 @@
 """The models in the Hugging Face cache of this machine: which there are, and deleting one."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from serve_app.errors import InvalidRequestError, ModelNotCachedError
+from serve_app.models.files import REQUIRED_FILES
 from serve_app.models.names import DEFAULT_ALIASES, SIZES
 from serve_app.settings import ModelSettings
 
-# By these a repository is known to be a model for CTranslate2.
-TELLING_FILES = ("model.bin", "config.json")
+# By these a repository is known to be a model for CTranslate2. The vocabulary (.json or .txt) has
+# that name nowhere else, and comes even where the download of the weights breaks off.
+_CONFIG, _WEIGHTS, _VOCABULARY = "config.json", "model.bin", "vocabulary."
+_OTHERS_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedModel:
+    """A model in the cache."""
+
+    source: str  # its Hugging Face id
+    directory: Path  # of its newest files
+    n_bytes: int  # of these, and of what a download that broke off has left
+    is_whole: bool  # else it cannot be loaded
 
 
 def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
@@ -28,12 +41,7 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
     from huggingface_hub import CacheNotFound
 
     repo_id = SIZES.get(model, model)
-    names = {
-        name
-        for m in declared
-        for name in (m.name, *m.aliases, m.source, SIZES.get(m.source, m.source))
-    }
-    if {model, repo_id} & (names | DEFAULT_ALIASES):
+    if {model, repo_id} & _names_of(declared):
         raise InvalidRequestError(
             "model",
             f"The profile declares the model '{model}', so its weights are in use. Take it out of "
@@ -49,21 +57,41 @@ def delete_cached(model: str, declared: Sequence[ModelSettings]) -> None:
     hashes = [revision.commit_hash for repo in repos for revision in repo.revisions]
     # Forks share commits, and the hub client would take the first repository that has one.
     replace(cache, repos=frozenset(repos)).delete_revisions(*hashes).execute()
-    if any(repo.repo_path.exists() for repo in repos):  # the hub client only logs what fails
-        raise OSError(f"The cached files of {repo_id} could not be deleted")
+    for repo in repos:
+        if repo.repo_path.exists():  # the hub client only logs what fails
+            raise OSError(f"{repo.repo_path} could not be deleted whole. Delete the rest by hand.")
 
 
-def cached_models() -> list[tuple[str, Path]]:
-    """Return the models in the Hugging Face cache of this machine: id, and its newest files."""
+def _names_of(declared: Sequence[ModelSettings]) -> set[str]:
+    """Return every name by which a caller may mean one of these models."""
+    names = {
+        name
+        for m in declared
+        for name in (m.name, *m.aliases, m.source, SIZES.get(m.source, m.source))
+    }
+    return names | DEFAULT_ALIASES if declared else names
+
+
+def cached_models() -> list[CachedModel]:
+    """Return the models in the Hugging Face cache of this machine, in the order of their ids."""
     from huggingface_hub import CacheNotFound
 
     try:
         repos = [repo for repo in _scan_cache().repos if _is_ours(repo)]
     except CacheNotFound:
         return []
-    newest = [max(repo.revisions, key=lambda one: one.last_modified) for repo in repos]
-    found = [(repo.repo_id, one.snapshot_path) for repo, one in zip(repos, newest, strict=True)]
-    return sorted(found)
+    return [_cached_model(repo) for repo in sorted(repos, key=lambda repo: str(repo.repo_id))]
+
+
+def _cached_model(repo: Any) -> CachedModel:
+    newest = max(repo.revisions, key=lambda one: one.last_modified)
+    broken_off = (repo.repo_path / "blobs").glob("*.incomplete")
+    return CachedModel(
+        source=repo.repo_id,
+        directory=newest.snapshot_path,
+        n_bytes=newest.size_on_disk + sum(path.stat().st_size for path in broken_off),
+        is_whole={file.file_name for file in newest.files} >= set(REQUIRED_FILES),
+    )
 
 
 def _scan_cache() -> Any:
@@ -79,6 +107,15 @@ def _is_ours(repo: Any) -> bool:
     Other programs keep theirs in the same cache.
     """
     return repo.repo_type == "model" and any(
-        {file.file_name for file in revision.files} >= set(TELLING_FILES)
+        repo.repo_id in SIZES.values() or _is_for_ctranslate2(revision.files)
         for revision in repo.revisions
     )
+
+
+def _is_for_ctranslate2(files: Iterable[Any]) -> bool:
+    """Tell by its files whether a model is for CTranslate2, also where its download broke off."""
+    names = {file.file_name for file in files}
+    if _CONFIG not in names:
+        return False
+    begun = any(name.startswith(_VOCABULARY) for name in names)
+    return _WEIGHTS in names or (begun and not any(n.endswith(_OTHERS_WEIGHTS) for n in names))

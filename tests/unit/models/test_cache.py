@@ -3,13 +3,16 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import InvalidRequestError, ModelNotCachedError
-from serve_app.models import delete_cached
+from serve_app.models import REQUIRED_FILES, cached_models, delete_cached
 from serve_app.settings import ModelSettings
 
 DECLARED = (
     ModelSettings(name="turbo", source="deepdml/faster-whisper-large-v3-turbo-ct2"),
     ModelSettings(name="mine", source="/models/mine", aliases=("house-model",)),
 )
+
+
+COMMIT = "0123456789" * 4  # of all repositories: forks share commits
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def add_to_cache(hub_cache: Path, repo_id: str, *names: str) -> Path:
     """Lay a repository into the cache the way the hub client does."""
     repo = hub_cache / f"models--{repo_id.replace('/', '--')}"
-    snapshot = repo / "snapshots" / ("0123456789" * 4)  # forks share commits
+    snapshot = repo / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
     (repo / "blobs").mkdir()
     for name in names:
@@ -67,3 +70,47 @@ def test_what_other_programs_keep_in_the_cache_is_not_ours_to_delete(hub_cache: 
 def test_without_a_cache_nothing_is_cached(hub_cache: Path) -> None:
     with pytest.raises(ModelNotCachedError):
         delete_cached("org/old", DECLARED)
+
+
+BROKEN_OFF = ("config.json", "tokenizer.json", "vocabulary.json", "abc.incomplete")
+
+
+@pytest.mark.parametrize(
+    ("repo_id", "names"),
+    [("Systran/faster-whisper-large-v3", ["abc.incomplete"]), ("house/fine-tune", BROKEN_OFF)],
+)
+def test_a_model_whose_download_broke_off_is_seen_and_deleted(
+    repo_id: str, names: list[str], hub_cache: Path
+) -> None:
+    repo = add_to_cache(hub_cache, repo_id, *names)
+    (repo / "snapshots" / COMMIT / "abc.incomplete").unlink()  # it is among the blobs alone
+    [model] = cached_models()
+    assert (model.source, model.is_whole) == (repo_id, False)
+    assert model.n_bytes == sum(map(len, names))  # each file holds its name
+    delete_cached(repo_id, DECLARED)
+    assert not repo.exists()
+
+
+def test_a_whole_model_is_told_as_such(hub_cache: Path) -> None:
+    add_to_cache(hub_cache, "house/fine-tune", *REQUIRED_FILES)
+    [model] = cached_models()
+    assert model.is_whole
+    assert {path.name for path in model.directory.iterdir()} == set(REQUIRED_FILES)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("config.json", "tokenizer.json", "vocab.json"),
+        ("config.json", "vocabulary.txt", "pytorch_model.bin"),
+        ("model.bin",),
+    ],
+)
+def test_a_model_of_another_kind_is_not_listed(names: tuple[str, ...], hub_cache: Path) -> None:
+    add_to_cache(hub_cache, "org/chat", *names)
+    assert not cached_models()
+
+
+def test_without_a_profile_no_name_is_declared(hub_cache: Path) -> None:
+    with pytest.raises(ModelNotCachedError):
+        delete_cached("whisper-1", ())
