@@ -72,11 +72,8 @@ class Catalog:
         replica away again if nothing waited for it.
         """
         model = models.find_model(name, self._declared)
-        try:
-            await self._wake(model.name, WAKE_TIMEOUT_S)
-        except ModelLoadingError:
-            return models.make_card(model, self._declared, ModelState.LOADING)
-        return models.make_card(model, self._declared, ModelState.READY)
+        state = ModelState.READY if await self._comes_up(model.name) else ModelState.LOADING
+        return models.make_card(model, self._declared, state)
 
     async def info(self, name: str, wait_s: float) -> ModelInfo:
         """Return what a model can do, once a replica of it is up.
@@ -90,18 +87,17 @@ class Catalog:
             ServiceUnavailableError: it cannot be started.
         """
         silent_s = asyncio.get_running_loop().time() - self._heard_s.get(name, -math.inf)
-        if silent_s > FRESH_S and not await self._is_known(name):
+        is_known = silent_s <= FRESH_S or (name in self._infos and await self._comes_up(name))
+        if not is_known:
             # One that is up needs a moment too.
             await self._wake(name, max(wait_s, WAKE_TIMEOUT_S))
         return self._infos[name]
 
-    async def _is_known(self, name: str) -> bool:
-        """Tell whether a model that answered before is up: by its answer, or by Serve.
+    async def _comes_up(self, name: str) -> bool:
+        """Wake a model and tell whether it is up: by its answer, or by Serve.
 
         Where all its replicas are busy, or the one that is asked hangs, it answers late.
         """
-        if name not in self._infos:
-            return False
         try:
             await self._wake(name, WAKE_TIMEOUT_S)
         except ModelLoadingError:

@@ -9,7 +9,7 @@ import pytest
 
 from serve_app.deployments import catalog
 from serve_app.deployments.catalog import Catalog
-from serve_app.domain import ModelInfo
+from serve_app.domain import ModelInfo, ModelState
 from serve_app.errors import ModelLoadingError
 from serve_app.retries import Retries
 from serve_app.settings import AppSettings
@@ -67,6 +67,16 @@ async def test_a_model_that_never_answered_is_waited_for(monkeypatch: pytest.Mon
     cluster.is_free = False
     with pytest.raises(ModelLoadingError):
         await cluster.catalog.info(NAME, 0.1)
+
+
+async def test_loading_a_model_that_is_up_but_busy_finds_it_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.is_free = False
+    assert (await cluster.catalog.load(NAME)).state is ModelState.READY
+    cluster.is_up = False
+    assert (await cluster.catalog.load(NAME)).state is ModelState.LOADING
 
 
 async def test_the_question_that_requests_share_is_the_call_of_none_of_them(
