@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import requests
 
 from serve_app import models, profiles
 from serve_app.cli.gpus import count_gpus
-from serve_app.cli.graph import running
+from serve_app.cli.graph import direct_session, running
 from serve_app.domain import SAMPLE_RATE
 from serve_app.stages import audio
 
@@ -35,8 +34,8 @@ def demo(port: int | None) -> None:
 
 
 def _post(url: str, clip: Path) -> str:
-    with clip.open("rb") as file:
-        answer = requests.post(f"{url}/v1/audio/transcriptions", files={"file": file}, timeout=120)
+    with clip.open("rb") as file, direct_session() as session:
+        answer = session.post(f"{url}/v1/audio/transcriptions", files={"file": file}, timeout=120)
     body: dict[str, Any] = answer.json()
     if not answer.ok:
         raise click.ClickException(body["error"]["message"])

@@ -91,6 +91,16 @@ def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subproc
             _stop(process)
 
 
+def direct_session() -> requests.Session:
+    """Return a session for the graph that this command started.
+
+    A proxy that the environment names would look for 127.0.0.1 on its own machine.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Leave the block, and the program with the shell's exit code, where a signal asks for it."""
@@ -132,7 +142,8 @@ def _tail(log: Path) -> str:
 def _readiness(url: str) -> tuple[bool, str]:
     """Return whether the graph is ready and, where it is not, what it waits for."""
     try:
-        answer = requests.get(f"{url}/ready", timeout=5)
+        with direct_session() as session:
+            answer = session.get(f"{url}/ready", timeout=5)
     except requests.Timeout:
         return False, "Ingress"
     except requests.RequestException:

@@ -120,3 +120,40 @@ def test_the_graph_ends_with_its_command_and_its_terminal(command: str, sent: in
     running.send_signal(sent)
     assert running.wait(timeout=60) == 128 + sent
     assert not psutil.wait_procs(graph, timeout=10)[1]
+
+
+# Starts something in the place of the graph that is ready and hears the same in every file.
+ANSWERING = '''
+from serve_app.cli import graph, main
+graph._SERVE_RUN = """
+import signal, sys, yaml
+signal.alarm(100)  # where nobody stops it
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Graph(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "20")
+        self.end_headers()
+        self.wfile.write(b'{"text": "it heard"}')
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+port = yaml.safe_load(open(sys.argv[1]))["http_options"]["port"]
+HTTPServer(("127.0.0.1", port), Graph).serve_forever()
+"""
+main()
+'''
+
+
+def test_the_graph_is_asked_without_the_environments_proxies() -> None:
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    answer = subprocess.run(
+        [sys.executable, "-c", ANSWERING, "demo", "--port", str(free_port())],
+        env={**environment, "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "it heard" in answer.stdout
