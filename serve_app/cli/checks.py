@@ -27,6 +27,7 @@ OPTIONAL = (("pyannote.audio", "diarization"), ("nvidia-cublas-cu12", "cuda"))
 MIN_FREE_BYTES = 5e9  # large-v3 is 3.1 GB, and its download is kept beside it until it is whole
 PORTS: Mapping[int, str] = {8000: "HTTP", 8265: "Ray's dashboard"}
 HUB_TIMEOUT_S = 5.0
+REFUSED = (requests.codes.unauthorized, requests.codes.forbidden)
 SMI_TIMEOUT_S = 30.0  # a first call may have to load the driver
 # The shape of large-v3, by which the batch that fits is told.
 LARGE = device.ModelShape(width=1280, n_decoder_layers=32)
@@ -143,14 +144,22 @@ def check_disk() -> Iterator[Finding]:
     """Look at the room in the Hugging Face cache, and in the folder of temporary files."""
     from huggingface_hub import constants
 
-    for name, folder in (("cache", constants.HF_HUB_CACHE), ("tmp", tempfile.gettempdir())):
+    for name, folder, variable, short in (
+        ("cache", constants.HF_HUB_CACHE, "HF_HOME", _fail),
+        (
+            "tmp",
+            tempfile.gettempdir(),
+            "TMPDIR",
+            _warn,
+        ),  # only the conversion of a large model needs it
+    ):
         there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
         free_bytes = shutil.disk_usage(there).free
         text = f"{name}: {free_bytes / 1e9:.1f} GB free in {_shown(Path(folder))}"
         if not os.access(there, os.W_OK):
-            yield _fail("disk", f"{name}: {there} cannot be written", "Set HF_HOME or TMPDIR.")
+            yield _fail("disk", f"{name}: {there} cannot be written", f"Set {variable}.")
         elif free_bytes < MIN_FREE_BYTES:
-            yield _fail("disk", text, f"Make room, {MIN_FREE_BYTES / 1e9:g} GB, or set HF_HOME.")
+            yield short("disk", text, f"Make room, {MIN_FREE_BYTES / 1e9:g} GB, or set {variable}.")
         else:
             yield _ok("disk", text)
 
@@ -179,16 +188,32 @@ def check_hub() -> Iterator[Finding]:
         text = f"{endpoint} cannot be reached ({type(error).__name__})"
         yield _warn("hub", text, "Models that are not in the cache cannot be downloaded.")
         return
-    if not who.ok:
-        text = f"the token is refused ({who.status_code})"
-        yield _fail("hub", text, "Make a new one in the hub's settings and set HF_TOKEN.")
-        return
-    yield _ok("hub", f"the token is {who.json().get('name', 'known')}'s")
-    if gated.status_code < requests.codes.bad_request:
-        yield _ok("hub", f"{COMMUNITY_PIPELINE} may be read")
-    else:
-        text = f"{COMMUNITY_PIPELINE} may not be read ({gated.status_code})"
-        yield _warn("hub", text, f"Accept its conditions at {endpoint}/{COMMUNITY_PIPELINE}")
+    yield _token(who, endpoint)
+    if who.ok:
+        yield _gated(gated, endpoint)
+
+
+def _token(answer: requests.Response, endpoint: str) -> Finding:
+    if answer.ok:
+        return _ok("hub", f"the token is {answer.json().get('name', 'known')}'s")
+    if answer.status_code in REFUSED:
+        text = f"the token is refused ({answer.status_code})"
+        return _fail("hub", text, "Make a new one in the hub's settings and set HF_TOKEN.")
+    return _unwell(answer, endpoint)
+
+
+def _gated(answer: requests.Response, endpoint: str) -> Finding:
+    if answer.ok:
+        return _ok("hub", f"{COMMUNITY_PIPELINE} may be read")
+    if answer.status_code in REFUSED:
+        text = f"{COMMUNITY_PIPELINE} may not be read ({answer.status_code})"
+        return _warn("hub", text, f"Accept its conditions at {endpoint}/{COMMUNITY_PIPELINE}")
+    return _unwell(answer, endpoint)
+
+
+def _unwell(answer: requests.Response, endpoint: str) -> Finding:
+    text = f"{endpoint} answers {answer.status_code}"
+    return _warn("hub", text, "Try again later: models may not be downloaded now.")
 
 
 def check_ports(ports: Mapping[int, str] = PORTS) -> Iterator[Finding]:

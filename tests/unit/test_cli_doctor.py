@@ -16,15 +16,15 @@ from click.testing import CliRunner, Result
 from serve_app.cli import checks, main
 
 Usage = namedtuple("Usage", "total used free")
-GOOD, BAD = "hf_good", "hf_bad"
+GOOD, BAD, OVERLOADED = "hf_good", "hf_bad", "hf_503"
 
 
 class PlantedHub(BaseHTTPRequestHandler):
-    """Knows one token, and lets nobody read gated models."""
+    """Knows one token, answers one 503, and lets nobody read gated models."""
 
     def do_GET(self) -> None:
-        known = self.headers["authorization"] == f"Bearer {GOOD}"
-        self._answer(200 if known else 401, b'{"name": "somebody"}')
+        statuses = {f"Bearer {GOOD}": 200, f"Bearer {OVERLOADED}": 503}
+        self._answer(statuses.get(self.headers["authorization"], 401), b'{"name": "somebody"}')
 
     def do_HEAD(self) -> None:
         self._answer(403, b"")
@@ -74,12 +74,13 @@ def test_a_full_disk_and_a_wrong_token_fail_each_with_its_remedy(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 10**6))
     answer = run(HF_TOKEN=BAD, HF_ENDPOINT=hub)
     assert answer.exit_code == 1
-    assert levels(answer, "disk") == ["fail", "fail"]
-    assert "Make room" in answer.stdout
+    assert levels(answer, "disk") == ["fail", "warn"]
+    for variable in ("HF_HOME", "TMPDIR"):
+        assert f"Make room, 5 GB, or set {variable}." in answer.stdout
     assert levels(answer, "hub") == ["fail"]
     assert "the token is refused (401)" in answer.stdout
     assert levels(answer, "decode") == ["ok"]  # the others go on
-    assert "3 of" in answer.stdout.splitlines()[-1]
+    assert "2 of" in answer.stdout.splitlines()[-1]
 
 
 PLANTED_SMI = """#!/bin/sh
@@ -113,6 +114,15 @@ def test_a_hub_that_cannot_be_reached_is_a_warning(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     [finding] = checks.check_hub()
     assert (finding.level, "cannot be reached" in finding.text) == ("warn", True)
+
+
+def test_a_hub_that_does_not_answer_now_is_a_warning_and_no_fault_of_the_token(
+    hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", OVERLOADED)
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    [finding] = checks.check_hub()
+    assert (finding.level, finding.text) == ("warn", f"{hub} answers 503")
 
 
 def test_a_port_in_use_is_a_warning_and_a_free_one_is_well() -> None:
