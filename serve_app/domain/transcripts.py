@@ -35,6 +35,15 @@ class Segment:
     words: tuple[Word, ...] | None = None  # None: not asked for
     speaker: str | None = None  # of all its words; None: as a word's
 
+    def words_between_pauses(self, pause_s: float) -> list[list[Word]]:
+        """Return its words, parted where nothing is said for so long; none where none are known."""
+        runs: list[list[Word]] = []
+        for word in self.words or ():
+            if not runs or word.start_s - runs[-1][-1].end_s >= pause_s:
+                runs.append([])
+            runs[-1].append(word)
+        return runs
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLogprob:

@@ -4,6 +4,7 @@ Times go from the chunk, whose spans lie end to end, back to the caller's audio,
 pauses between them.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -12,6 +13,9 @@ from serve_app.domain import ChunkTranscript, Segment, Span, Task, Transcript, W
 
 NO_SPEECH = "no_speech: no speech was found in the audio"
 FRAMES_PER_S = 100  # Whisper's `seek` counts frames of 10 ms
+# Nothing is said so near to a pause that was cut out: speech is padded by 0.4 s, and the model's
+# times are right to about 0.1 s.
+SEAM_S = 0.5
 
 
 class GrowingText:
@@ -80,12 +84,25 @@ def _restore_segments(spans: Sequence[Span], chunk: ChunkTranscript) -> list[Seg
         start_s = ends_s[span_index] - span.duration_s  # of the span, in the chunk
         return round(min(max(span.start_s + time_s - start_s, span.start_s), span.end_s), 3)
 
-    def span_at(time_s: float, *, is_end: bool = False) -> int:
-        """Return the span a time lies in; at a seam, the one before it where it is an end."""
-        beyond = [
-            i for i, end_s in enumerate(ends_s) if time_s < end_s or (is_end and time_s == end_s)
-        ]
-        return beyond[0] if beyond else len(spans) - 1
+    def span_at(time_s: float) -> int:
+        return min(bisect_right(ends_s, time_s), len(spans) - 1)
+
+    def is_pause(after: int) -> bool:
+        return spans[after + 1].start_s - spans[after].end_s > SEAM_S
+
+    def spans_of(segment: Segment) -> tuple[int, int]:
+        """Return the first and the last span of a segment.
+
+        An end just past a seam belongs before the pause there, a start just before one after it.
+        """
+        first = span_at(segment.start_s)
+        last = max(first, min(bisect_left(ends_s, segment.end_s), len(spans) - 1))
+        near_s = min(SEAM_S, (segment.end_s - segment.start_s) / 2)
+        begins_late = first < last and ends_s[first] - segment.start_s < near_s and is_pause(first)
+        ends_early = (
+            first < last and segment.end_s - ends_s[last - 1] < near_s and is_pause(last - 1)
+        )
+        return first + begins_late, last - ends_early
 
     def restore_word(word: Word) -> Word:
         index = span_at((word.start_s + word.end_s) / 2)  # a word does not reach over a pause
@@ -93,8 +110,8 @@ def _restore_segments(spans: Sequence[Span], chunk: ChunkTranscript) -> list[Seg
 
     def restore_segment(segment: Segment) -> Segment:
         words = None if segment.words is None else tuple(map(restore_word, segment.words))
-        start_s = restore(segment.start_s, span_at(segment.start_s))
-        end_s = restore(segment.end_s, span_at(segment.end_s, is_end=True))
+        first, last = spans_of(segment)
+        start_s, end_s = restore(segment.start_s, first), restore(segment.end_s, last)
         if words:
             start_s, end_s = words[0].start_s, words[-1].end_s
         seek = round(spans[0].start_s * FRAMES_PER_S)

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 
 from serve_app.domain import Segment, Transcript, Turn, Word
 
@@ -119,13 +119,8 @@ def _split_by_speaker(segment: Segment, owners: _Owners) -> list[Segment]:
 def _split_at_pauses(segment: Segment, speaker: str) -> list[Segment]:
     if not segment.words:
         return [replace(segment, speaker=speaker)]
-    words = [replace(word, speaker=speaker) for word in segment.words]
-    runs = [words[:1]]
-    for before, word in pairwise(words):
-        if word.start_s - before.end_s >= PAUSE_S:
-            runs.append([])
-        runs[-1].append(word)
-    return _cut(segment, runs)
+    runs = segment.words_between_pauses(PAUSE_S)
+    return _cut(segment, [[replace(word, speaker=speaker) for word in run] for run in runs])
 
 
 def _cut(segment: Segment, runs: Sequence[Sequence[Word]]) -> list[Segment]:

@@ -70,6 +70,29 @@ def test_a_word_does_not_reach_over_a_pause() -> None:
     assert (one.start_s, one.end_s) == (11.5, 21.0)
 
 
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "expected"),
+    [
+        (0.0, 2.08, (10.0, 12.0)),  # the end hangs over the seam, the speech does not
+        (1.7, 4.5, (20.0, 22.5)),
+        (1.6, 2.02, (11.6, 12.0)),  # short: it is where most of it is
+        (1.98, 2.4, (20.0, 20.4)),
+        (1.0, 3.0, (11.0, 21.0)),  # it does reach over the pause
+    ],
+)
+def test_a_segment_that_only_just_reaches_over_a_pause_stays_on_its_side(
+    start_s: float, end_s: float, expected: tuple[float, float]
+) -> None:
+    [one] = join((SPANS, transcript("a", segments=(segment(start_s, end_s),)))).segments
+    assert (one.start_s, one.end_s) == pytest.approx(expected)
+
+
+def test_a_segment_may_end_just_past_a_seam_without_a_pause() -> None:
+    spans = (Span(start_s=0, end_s=24), Span(start_s=24, end_s=28))
+    [one] = join((spans, transcript("a", segments=(segment(20, 24.3),)))).segments
+    assert one.end_s == pytest.approx(24.3)
+
+
 def test_segments_count_through_all_chunks() -> None:
     chunk = transcript("a", segments=(segment(0, 1), segment(1, 2)))
     later = (Span(start_s=25, end_s=30),)

@@ -163,6 +163,14 @@ def test_a_cue_lasts_from_its_first_word_to_its_last() -> None:
     assert (first.lines, first.start_s, first.end_s) == (("turn on the",), 0.0, 2.5)
 
 
+def test_no_cue_spans_a_long_pause_between_words() -> None:
+    later = tuple(replace(w, start_s=w.start_s + 10, end_s=w.end_s + 10) for w in WORDS[2:])
+    paused = replace(SPOKEN, segments=(replace(SEGMENT, words=(*WORDS[:2], *later)),))
+    first, second = make_cues(paused, TranscriptionRequest(max_line_width=40))
+    assert (first.lines, first.start_s, first.end_s) == (("turn on",), 0.0, 1.5)
+    assert (second.lines, second.start_s) == (("the light in the kitchen",), 12.0)
+
+
 def test_every_format_can_be_rendered() -> None:
     for response_format in ResponseFormat:
         assert rendered(SPOKEN, response_format).content

@@ -9,6 +9,8 @@ from html import escape
 from serve_app.domain import Segment, Transcript, TranscriptionRequest, Word
 from serve_app.stages.render.bodies import Body, one_line
 
+PAUSE_S = 1.5  # what is said after such a pause is a cue of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cue:
@@ -23,29 +25,29 @@ class Cue:
 def make_cues(transcript: Transcript, request: TranscriptionRequest) -> list[Cue]:
     """Return the subtitles of a transcript.
 
-    A segment is one cue; where its words are known, its lines are filled up to `max_line_width`
-    and it is parted into cues of `max_line_count` lines.
+    A segment is one cue; where its words are known, it is parted in long pauses, its lines are
+    filled up to `max_line_width`, and a cue has `max_line_count` of them.
     """
     return [cue for s in transcript.segments for cue in _cues_of(s, request) if any(cue.lines)]
 
 
 def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
-    lines = list(_fill_lines(segment.words or (), request.max_line_width or math.inf))
-    if not lines:
+    if not segment.words:
         text = one_line(segment.text)
         yield Cue(
             start_s=segment.start_s, end_s=segment.end_s, lines=(text,), speaker=segment.speaker
         )
-        return
-    n_lines = request.max_line_count or len(lines)
-    for first in range(0, len(lines), n_lines):
-        shown = lines[first : first + n_lines]
-        yield Cue(
-            start_s=shown[0][0].start_s,
-            end_s=shown[-1][-1].end_s,
-            lines=tuple(_join(words) for words in shown),
-            speaker=segment.speaker,
-        )
+    for words in segment.words_between_pauses(PAUSE_S):
+        lines = list(_fill_lines(words, request.max_line_width or math.inf))
+        n_lines = request.max_line_count or len(lines)
+        for first in range(0, len(lines), n_lines):
+            shown = lines[first : first + n_lines]
+            yield Cue(
+                start_s=shown[0][0].start_s,
+                end_s=shown[-1][-1].end_s,
+                lines=tuple(map(_join, shown)),
+                speaker=segment.speaker,
+            )
 
 
 def _fill_lines(words: Sequence[Word], width: float) -> Iterator[list[Word]]:
