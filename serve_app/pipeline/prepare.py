@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +129,27 @@ def _find_spans(
     piece: DecodedSlice, options: PrepareOptions, detector: SpeechDetector
 ) -> list[Span]:
     """Return the spans of a slice that are to be transcribed, in the caller's time."""
-    if options.clips:
-        return chunking.clip_spans(options.clips, start_s=piece.start_s, end_s=piece.end_s)
     samples = audio.to_float32(piece.samples)
+    if options.clips:
+        clips = chunking.clip_spans(options.clips, start_s=piece.start_s, end_s=piece.end_s)
+        return [s for clip in clips for s in _cut_clip(clip, piece, samples, options.max_chunk_s)]
     if options.vad:
         found = detector.find_speech(samples, options.vad, max_span_s=options.max_chunk_s)
     else:
         found = cut_at_quiet(samples, max_span_s=options.max_chunk_s)
     return [_shift(span, piece.start_s) for span in found]
+
+
+def _cut_clip(
+    clip: Span, piece: DecodedSlice, samples: NDArray[np.float32], max_span_s: float
+) -> list[Span]:
+    """Return a clip of a slice in spans that fit a chunk; none where it has no sample."""
+    start, end = (round((t - piece.start_s) * SAMPLE_RATE) for t in (clip.start_s, clip.end_s))
+    spans = cut_at_quiet(samples[start:end], max_span_s=max_span_s)
+    cuts_s = [clip.start_s + span.end_s for span in spans[:-1]]
+    # The clip's own ends to the digit: whether it goes on in the next slice is told by them.
+    bounds_s = [clip.start_s, *cuts_s, clip.end_s] if spans else []
+    return [Span(start_s=a, end_s=b) for a, b in pairwise(bounds_s)]
 
 
 def _shift(span: Span, by_s: float) -> Span:

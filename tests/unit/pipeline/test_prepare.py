@@ -145,7 +145,25 @@ def test_clips_of_the_caller_replace_the_vad(detector: SpeechDetector) -> None:
     )
     slices = prepare_all(encode(noise(120)), options, detector)
     spans = [(s.start_s, s.end_s) for p in slices for c in p.chunks for s in c.spans]
-    assert spans == [(1.0, 2.5), (70.0, 100.0), (100.0, 110.0), (118.0, 120.0)]
+    cut_s = spans[1][1]
+    assert 94 < cut_s < 100
+    assert spans == [(1.0, 2.5), (70.0, cut_s), (cut_s, 110.0), (118.0, 120.0)]
+
+
+def test_a_clip_longer_than_a_chunk_is_cut_in_a_pause(detector: SpeechDetector) -> None:
+    pcm = np.concatenate([noise(25), silence(1), noise(20)])
+    options = pipeline.PrepareOptions(max_slice_s=60, max_chunk_s=30, vad=None, clips=(0.5, 45.0))
+    [whole] = prepare_all(encode(pcm), options, detector)
+    first, second = (chunk.spans for chunk in whole.chunks)
+    assert (first[0].start_s, second[-1].end_s) == (0.5, 45.0)
+    assert 25 < first[-1].end_s == second[0].start_s < 26
+
+
+def test_a_clip_without_a_sample_is_left_out(detector: SpeechDetector) -> None:
+    clips = (0.50001, 0.50002, 1.0, 2.0)
+    options = pipeline.PrepareOptions(max_slice_s=60, max_chunk_s=30, vad=None, clips=clips)
+    [whole] = prepare_all(encode(noise(3)), options, detector)
+    assert [[s.start_s for s in chunk.spans] for chunk in whole.chunks] == [[1.0]]
 
 
 def test_a_prepared_slice_crosses_a_process_border(detector: SpeechDetector) -> None:
