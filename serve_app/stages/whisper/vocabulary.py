@@ -77,9 +77,12 @@ class Vocabulary:
 def _tokenizer(whisper: Any, language: str = "en", task: Task = Task.TRANSCRIBE) -> Any:
     from faster_whisper.tokenizer import Tokenizer
 
-    return Tokenizer(
+    tokenizer = Tokenizer(
         whisper.hf_tokenizer, whisper.model.is_multilingual, task=task.value, language=language
     )
+    if task is Task.TRANSLATE:  # by it words are told apart, and they are English
+        tokenizer.language_code = "en"
+    return tokenizer
 
 
 def _previous(

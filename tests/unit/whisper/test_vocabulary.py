@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 
-from serve_app.domain import DecodeOptions
+from serve_app.domain import DecodeOptions, Task
 from serve_app.stages.whisper import WhisperEngine
+from serve_app.stages.whisper.vocabulary import Vocabulary
 
 
 def test_special_tokens_typed_into_a_prompt_are_text(engine: WhisperEngine) -> None:
@@ -33,3 +36,14 @@ def test_hotwords_stand_before_the_prompt(engine: WhisperEngine) -> None:
     tokenizer = engine.vocabulary.tokenizer()
     assert tokenizer.decode(both[1:]) == " alarm the kitchen"
     assert both[0] == tokenizer.sot_prev
+
+
+def test_the_words_of_a_translation_are_english_ones(engine: WhisperEngine) -> None:
+    hf_tokenizer = engine.vocabulary.tokenizer().tokenizer
+    model = SimpleNamespace(is_multilingual=True)
+    vocabulary = Vocabulary(SimpleNamespace(hf_tokenizer=hf_tokenizer, model=model))
+    spoken, translated = (vocabulary.tokenizer("ja", task) for task in Task)
+    tokens = translated.encode(" please remember the kitchenware")
+    assert len(spoken.split_to_word_tokens([*tokens, spoken.eot])[0]) > 5
+    words, _ = translated.split_to_word_tokens([*tokens, translated.eot])
+    assert words[:4] == [" please", " remember", " the", " kitchenware"]
