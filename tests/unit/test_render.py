@@ -171,6 +171,13 @@ def test_no_cue_spans_a_long_pause_between_words() -> None:
     assert (second.lines, second.start_s) == (("the light in the kitchen",), 12.0)
 
 
+def test_cues_of_speakers_who_talk_at_once_begin_in_the_order_of_time() -> None:
+    answer = replace(SEGMENT, start_s=2.2, end_s=2.5, text=" yes", words=None, speaker="B")
+    both = replace(SPOKEN, segments=(SEGMENT, answer))
+    cues = make_cues(both, TranscriptionRequest(max_line_width=12, max_line_count=1))
+    assert [cue.start_s for cue in cues] == [0.0, 2.2, 3.0, 6.0]
+
+
 def test_every_format_can_be_rendered() -> None:
     for response_format in ResponseFormat:
         assert rendered(SPOKEN, response_format).content

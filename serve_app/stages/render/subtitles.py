@@ -23,12 +23,13 @@ class Cue:
 
 
 def make_cues(transcript: Transcript, request: TranscriptionRequest) -> list[Cue]:
-    """Return the subtitles of a transcript.
+    """Return the subtitles of a transcript, by their start.
 
     A segment is one cue; where its words are known, it is parted in long pauses, its lines are
     filled up to `max_line_width`, and a cue has `max_line_count` of them.
     """
-    return [cue for s in transcript.segments for cue in _cues_of(s, request) if any(cue.lines)]
+    cues = [cue for s in transcript.segments for cue in _cues_of(s, request) if any(cue.lines)]
+    return sorted(cues, key=lambda cue: cue.start_s)  # speakers of several channels overlap
 
 
 def _cues_of(segment: Segment, request: TranscriptionRequest) -> Iterator[Cue]:
