@@ -34,6 +34,9 @@ OTHER_NAMES = {
     "fil": "tl", "iw": "he", "jv": "jw", "nb": "no",
 }  # fmt: skip
 
+# Languages whose words stand side by side without spaces.
+WITHOUT_SPACES = frozenset({"bo", "ja", "km", "lo", "my", "th", "yue", "zh"})
+
 _CODES = {**{name: code for code, name in LANGUAGES.items()}, **OTHER_NAMES}
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serve_app.domain import ChunkJob, ChunkTranscript, Segment, Word
+from serve_app.domain import ChunkJob, ChunkTranscript, Segment, Task, Word
+from serve_app.languages import WITHOUT_SPACES
 from serve_app.stages.whisper import logprobs
 from serve_app.stages.whisper.attempts import compression_ratio
 from serve_app.stages.whisper.segments import Piece, split_tokens
@@ -45,7 +46,27 @@ def read(job: ChunkJob, decoded: Decoded, vocabulary: Vocabulary) -> ChunkTransc
             else ()
         ),
     )
-    return replace(made, segments=_segments(job, made, decoded.aligned, vocabulary))
+    made = replace(made, segments=_segments(job, made, decoded.aligned, vocabulary))
+    written = "en" if job.options.task is Task.TRANSLATE else code
+    return made if written in WITHOUT_SPACES else _begin_with_space(made)
+
+
+def _begin_with_space(made: ChunkTranscript) -> ChunkTranscript:
+    """Return a transcript that begins with a space, as Whisper's own do, or is empty.
+
+    Chunks are joined without one, and models that were fine-tuned on texts without leading spaces
+    would glue the words at their seams together.
+    """
+    if not made.text or made.text[0].isspace():
+        return made
+    segments = made.segments
+    if segments:
+        first, *others = segments
+        words = first.words
+        if words:
+            words = (replace(words[0], text=f" {words[0].text}"), *words[1:])
+        segments = (replace(first, text=f" {first.text}", words=words), *others)
+    return replace(made, text=f" {made.text}", segments=segments)
 
 
 def _avg_logprob(job: ChunkJob, generated: Any) -> float:
