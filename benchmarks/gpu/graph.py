@@ -16,7 +16,7 @@ from benchmarks.gpu.plan import Plan
 from benchmarks.gpu.reading import tell
 from benchmarks.graph import Graph, running_graph
 from benchmarks.load import Load
-from benchmarks.local import N_TOKENS, random_workpiece
+from benchmarks.local import random_workpiece
 from benchmarks.results import seconds
 from benchmarks.utterances import Utterance
 from benchmarks.workload import speech_opus, speech_wav
@@ -38,22 +38,22 @@ def graph(plan: Plan, deadline: Deadline) -> Iterator[Row]:
     with running_graph(_args(work.args), _deployments(plan)) as running:
         yield {"what": "start of the graph", "took_s": time.monotonic() - started_s}
         n_clips = min(N_CLIPS, max(plan.concurrency))
-        utterances = [_alone(running, speech_wav(WINDOW_S, seed)) for seed in range(n_clips)]
+        clips = (speech_wav(WINDOW_S, seed) for seed in range(n_clips))
+        utterances = [Utterance(audio=a, text=running.post(a, work.fields)["text"]) for a in clips]
+        client = Client(fields=work.fields)
         for n_clients in plan.concurrency:
-            load = Load(running.url, utterances, Client())
+            load = Load(running.url, utterances, client)
             head = {"what": "closed loop", "concurrency": n_clients}
             yield {**head, **_run(load, load.closed_loop(n_clients), plan.load_s)}
-        load = Load(running.url, utterances, Client())
+        load = Load(running.url, utterances, client)
         head = {"what": "open loop", "requests_per_s": plan.requests_per_s}
         yield {**head, **_run(load, load.open_loop(plan.requests_per_s), plan.load_s)}
         yield _long_file(running, work.fields, plan.long_s)
 
 
 def _args(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings, with as many tokens for a full window as everywhere here."""
     [model] = args["models"]
-    limits = {"tokens_per_s": N_TOKENS / WINDOW_S, "token_margin": 0, "max_queued_chunks": 2048}
-    return {"models": [{**model, **limits}], "max_chunks_in_flight": 512}
+    return {"models": [{**model, "max_queued_chunks": 2048}], "max_chunks_in_flight": 512}
 
 
 def _deployments(plan: Plan) -> list[dict[str, Any]]:
@@ -72,10 +72,6 @@ def _deployments(plan: Plan) -> list[dict[str, Any]]:
             "ray_actor_options": {"num_cpus": 1, "num_gpus": n_gpus},
         },
     ]
-
-
-def _alone(running: Graph, audio: bytes) -> Utterance:
-    return Utterance(audio=audio, text=running.post(audio, {})["text"])
 
 
 def _run(load: Load, sending: AbstractContextManager[Load], load_s: float) -> Row:

@@ -55,6 +55,7 @@ class ChunkTranscript:
     no_speech_prob: float
     segments: tuple[Segment, ...] = ()  # times are in the chunk
     logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens of text; empty where not asked for
+    is_truncated: bool = False  # the budget of tokens ended it: more may have been said
     n_attempts: int = 1
     batch_fill: float = 1.0  # of the batch it was decoded in, against the largest in force
 

@@ -18,6 +18,7 @@ from serve_app.errors import (
     ReplicaLostError,
     TranscriptionError,
 )
+from serve_app.pipeline.halves import halve, has_more, join_halves
 from serve_app.pipeline.prepare import whole_chunk
 from serve_app.stages.whisper import Engine, WhisperEngine
 from serve_app.stages.whisper.reading import Language
@@ -67,7 +68,7 @@ def detect_languages(engine: WhisperEngine, chunk: Chunk) -> list[Language] | Ex
 async def transcribe_chunk(
     submit: Callable[[ChunkJob], Awaitable[Outcome]], job: ChunkJob
 ) -> ChunkTranscript:
-    """Take one chunk through as many attempts as it needs.
+    """Take one chunk through as many attempts as it needs, in halves where it says too much.
 
     Args:
         submit: puts a job into a batch and returns its outcome (`scheduler.Gate.submit`).
@@ -76,13 +77,19 @@ async def transcribe_chunk(
     Raises:
         TranscriptionError: the chunk could not be decoded.
     """
-    while True:
-        outcome = await submit(job)
-        if isinstance(outcome, ChunkTranscript):
-            return outcome
-        if isinstance(outcome, Exception):
-            raise unwrap(outcome)
-        job = outcome
+    step: Outcome = job
+    while isinstance(step, ChunkJob):
+        step = await submit(step)
+    if isinstance(step, Exception):
+        raise unwrap(step)
+    if not has_more(job, step):
+        return step
+    options = replace(job.options, language=step.language, tokens_per_s=None)
+    halves = []
+    for half in halve(job.chunk):
+        own = ChunkJob(chunk=half, options=options, request_id=job.request_id)
+        halves.append((half, await transcribe_chunk(submit, own)))
+    return join_halves(step, halves)
 
 
 def with_fill(outcome: Outcome, batch_fill: float) -> Outcome:

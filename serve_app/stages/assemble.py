@@ -5,7 +5,7 @@ pauses between them.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -71,8 +71,17 @@ def assemble(
         model=model,
         logprobs=tuple(one for chunk in made for one in chunk.logprobs),
         segments=tuple(replace(s, id=i) for i, s in enumerate(_in_order(segments))),
-        warnings=() if chunks else (NO_SPEECH,),
+        warnings=tuple(_warnings(chunks)),
     )
+
+
+def _warnings(chunks: Sequence[tuple[Sequence[Span], ChunkTranscript]]) -> Iterator[str]:
+    if not chunks:
+        yield NO_SPEECH
+    truncated = [spans for spans, chunk in chunks if chunk.is_truncated]
+    if truncated:
+        where = ", ".join(f"{s[0].start_s:.1f} to {s[-1].end_s:.1f} s" for s in truncated)
+        yield f"truncated: the model ran into its limit of tokens; text may be missing at {where}"
 
 
 def _restore_segments(spans: Sequence[Span], chunk: ChunkTranscript) -> list[Segment]:

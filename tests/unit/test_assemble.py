@@ -40,6 +40,13 @@ def test_no_chunks_give_an_empty_text_and_a_warning() -> None:
     assert (made.text, made.language, made.warnings) == ("", None, (NO_SPEECH,))
 
 
+def test_a_chunk_whose_text_was_cut_off_is_told_with_its_place() -> None:
+    cut = transcript(" a", is_truncated=True)
+    [warning] = join((SPANS, cut), (SPANS, transcript(" b"))).warnings
+    assert warning.startswith("truncated: ")
+    assert "10.0 to 23.0 s" in warning
+
+
 def test_the_language_is_the_surest_chunks() -> None:
     unsure = transcript("a", language="en", language_probability=0.4)
     sure = transcript("b", language="tr", language_probability=0.9)

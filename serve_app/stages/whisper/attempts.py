@@ -12,13 +12,18 @@ from serve_app.domain import MAX_NEW_TOKENS, ChunkJob, ChunkTranscript, DecodeOp
 def next_step(job: ChunkJob, made: ChunkTranscript) -> ChunkTranscript | ChunkJob:
     """Return the transcript to keep, or the job of the next attempt.
 
-    Where every attempt failed, the best one stands.
+    What the budget by length ended goes again without it, at the same temperature: it is speech in
+    a script of many tokens, unless it repeats itself. Where every attempt failed, the best one
+    stands.
     """
     options = job.options
     made = replace(made, n_attempts=job.attempt + 1)
     if is_silence(made, options):
-        return replace(made, text="", tokens=(), segments=(), logprobs=())
-    if not has_failed(made, options, job.chunk.duration_s):
+        return replace(made, text="", tokens=(), segments=(), logprobs=(), is_truncated=False)
+    has_room = token_budget(options, job.chunk.duration_s) < MAX_NEW_TOKENS
+    if made.is_truncated and has_room and not is_repetitive(made, options):
+        return replace(job, options=replace(options, tokens_per_s=None))
+    if not has_failed(made, options):
         return made
     best = made if job.best is None else better(job.best, made, options)
     if job.attempt + 1 == len(options.temperatures):
@@ -34,21 +39,21 @@ def is_silence(made: ChunkTranscript, options: DecodeOptions) -> bool:
     )
 
 
-def has_failed(made: ChunkTranscript, options: DecodeOptions, duration_s: float) -> bool:
-    """Tell whether an attempt repeats itself, is too improbable, or ran into its token budget."""
-    budgeted = options.max_new_tokens is None and options.tokens_per_s is not None
-    return (
-        made.compression_ratio > options.compression_ratio_threshold
-        or made.avg_logprob < options.log_prob_threshold
-        or (budgeted and len(made.tokens) >= token_budget(options, duration_s))
-    )
+def has_failed(made: ChunkTranscript, options: DecodeOptions) -> bool:
+    """Tell whether an attempt repeats itself or is too improbable."""
+    return is_repetitive(made, options) or made.avg_logprob < options.log_prob_threshold
+
+
+def is_repetitive(made: ChunkTranscript, options: DecodeOptions) -> bool:
+    """Tell whether an attempt repeats itself, as the model does where it loops."""
+    return made.compression_ratio > options.compression_ratio_threshold
 
 
 def better(one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions) -> ChunkTranscript:
     """Return the better of two failed attempts: not repetitive first, then the more probable."""
 
     def rank(made: ChunkTranscript) -> tuple[bool, float]:
-        return made.compression_ratio <= options.compression_ratio_threshold, made.avg_logprob
+        return not is_repetitive(made, options), made.avg_logprob
 
     return max(one, other, key=rank)
 
@@ -56,14 +61,20 @@ def better(one: ChunkTranscript, other: ChunkTranscript, options: DecodeOptions)
 def token_budget(options: DecodeOptions, duration_s: float) -> int:
     """Return how many tokens a chunk of that length may cost.
 
-    A caller's `max_new_tokens` is a limit and no more; the profile's budget by length is also a
-    test: speech does not reach it, a loop does.
+    A caller's `max_new_tokens` is a limit and no more; the profile's budget by length is for a
+    loop, which it stops early.
     """
     if options.max_new_tokens is not None:
         return options.max_new_tokens
     if options.tokens_per_s is None:
         return MAX_NEW_TOKENS
     return min(MAX_NEW_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
+
+
+def is_truncated(job: ChunkJob, n_tokens: int) -> bool:
+    """Tell whether its budget ended a text of so many tokens, and not a caller's own limit."""
+    budget = token_budget(job.options, job.chunk.duration_s)
+    return job.options.max_new_tokens is None and n_tokens >= budget
 
 
 def within_budget(job: ChunkJob, tokens: list[int]) -> list[int]:

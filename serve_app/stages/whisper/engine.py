@@ -134,7 +134,7 @@ class WhisperEngine:
             languages = self._languages(jobs, encoded)
             generated = self._generate(jobs, encoded, languages)
         tokens = [
-            within_budget(job, one.sequences_ids[0])
+            self.vocabulary.whole_letters(within_budget(job, one.sequences_ids[0]))
             for job, one in zip(jobs, generated, strict=True)
         ]
         alignments: list[list[AlignedWord]] = [[] for _ in jobs]

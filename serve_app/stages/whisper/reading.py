@@ -6,7 +6,7 @@ from typing import Any
 from serve_app.domain import ChunkJob, ChunkTranscript, Segment, Task, Word
 from serve_app.languages import WITHOUT_SPACES
 from serve_app.stages.whisper import logprobs
-from serve_app.stages.whisper.attempts import compression_ratio
+from serve_app.stages.whisper.attempts import compression_ratio, is_truncated
 from serve_app.stages.whisper.segments import Piece, split_tokens
 from serve_app.stages.whisper.vocabulary import Vocabulary
 from serve_app.stages.whisper.words import AlignedWord, place_words
@@ -38,6 +38,7 @@ def read(job: ChunkJob, decoded: Decoded, vocabulary: Vocabulary) -> ChunkTransc
         avg_logprob=_avg_logprob(job, generated),
         compression_ratio=compression_ratio(text.strip()),
         no_speech_prob=generated.no_speech_prob,
+        is_truncated=is_truncated(job, len(generated.sequences_ids[0])),
         logprobs=(
             logprobs.token_logprobs(
                 logprobs.to_arrays(generated.logits[0]), tokens, vocabulary.spell

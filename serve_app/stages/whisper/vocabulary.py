@@ -11,7 +11,7 @@ from serve_app.domain import MAX_TOKENS, DecodeOptions, Task
 
 N_TIMESTAMPS = 1501  # 0 to 30 s in steps of 20 ms: the last tokens of every Whisper vocabulary
 
-
+_LETTER_BYTES = 4  # of UTF-8 at the most, each of which may be a token
 N_KEPT = 256  # tokenizers, and prompts
 
 
@@ -67,6 +67,12 @@ class Vocabulary:
     def decode(self, tokens: Sequence[int]) -> str:
         """Return what the tokens of text among these say."""
         return str(self.tokenizer().decode(tokens))
+
+    def whole_letters(self, tokens: list[int]) -> list[int]:
+        """Return the tokens less those at the end that hold a part of a letter, as a limit cuts."""
+        while tokens and self.decode(tokens[-_LETTER_BYTES:]).endswith("\N{REPLACEMENT CHARACTER}"):
+            tokens = tokens[:-1]
+        return tokens
 
     def spell(self, token: int) -> str | None:
         """Return a token of text as the vocabulary spells it; None: it is not text."""

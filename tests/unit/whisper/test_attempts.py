@@ -2,8 +2,19 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.domain import FALLBACK_TEMPERATURES, ChunkJob, ChunkTranscript, DecodeOptions
-from serve_app.stages.whisper.attempts import compression_ratio, next_step, token_budget
+from serve_app.domain import (
+    FALLBACK_TEMPERATURES,
+    MAX_NEW_TOKENS,
+    ChunkJob,
+    ChunkTranscript,
+    DecodeOptions,
+)
+from serve_app.stages.whisper.attempts import (
+    compression_ratio,
+    is_truncated,
+    next_step,
+    token_budget,
+)
 from tests.fakes import job, transcript
 
 
@@ -67,18 +78,28 @@ def test_the_number_of_attempts_is_counted() -> None:
     assert made.n_attempts == 3
 
 
-def test_a_chunk_that_ran_into_its_budget_goes_again() -> None:
-    options = DecodeOptions(tokens_per_s=8.0, token_margin=10)
-    looped = transcript("la la", tokens=tuple(range(10)))
-    assert isinstance(next_step(job(options=options), looped), ChunkJob)
-    ended = replace(looped, tokens=tuple(range(9)))
-    assert next_step(job(options=options), ended) == ended
+BUDGETED = DecodeOptions(tokens_per_s=8.0, token_margin=10)
 
 
-def test_a_callers_own_limit_is_no_test() -> None:
-    options = DecodeOptions(max_new_tokens=2, tokens_per_s=8.0)
-    cut = transcript("as asked", tokens=(1, 2))
-    assert next_step(job(options=options), cut) == cut
+def test_speech_that_ran_into_its_budget_goes_again_at_its_temperature_without_it() -> None:
+    again = next_step(job(options=BUDGETED), transcript("नमस्ते", is_truncated=True))
+    assert isinstance(again, ChunkJob)
+    assert (again.attempt, token_budget(again.options, 1.0)) == (0, MAX_NEW_TOKENS)
+    cut = transcript("नमस्ते", is_truncated=True)
+    assert next_step(again, cut) == cut
+
+
+def test_a_loop_that_ran_into_its_budget_goes_on_hotter_within_it() -> None:
+    looped = transcript("la la", is_truncated=True, compression_ratio=9.0)
+    again = next_step(job(options=BUDGETED), looped)
+    assert isinstance(again, ChunkJob)
+    assert (again.attempt, again.options) == (1, BUDGETED)
+
+
+def test_a_text_that_its_budget_ended_is_truncated_and_one_of_a_callers_limit_is_not() -> None:
+    assert [is_truncated(job(options=BUDGETED), n) for n in (9, 10, 11)] == [False, True, True]
+    assert not is_truncated(job(options=replace(BUDGETED, max_new_tokens=2)), 2)
+    assert is_truncated(job(), MAX_NEW_TOKENS)
 
 
 @pytest.mark.parametrize(

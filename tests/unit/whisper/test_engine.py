@@ -19,6 +19,15 @@ def job_of(name: str, **options: object) -> ChunkJob:
     )
 
 
+def looping(engine: WhisperEngine) -> dict[str, object]:
+    """Options by which the model never stops by itself, and all that it writes is repetition."""
+    return {
+        "suppress_tokens": (-1, engine.vocabulary.end_of_text),
+        "temperatures": (0.0,),
+        "compression_ratio_threshold": 0.0,
+    }
+
+
 def test_the_embedded_model_hears_its_clips(engine: WhisperEngine) -> None:
     names = ["light", "timer", "digit-7"]
     made = engine.transcribe([job_of(name) for name in names])
@@ -70,19 +79,14 @@ def test_an_attempt_above_temperature_0_samples(engine: WhisperEngine) -> None:
 
 
 def test_a_loop_costs_no_more_than_the_budget_of_its_chunk(engine: WhisperEngine) -> None:
-    # Without its end token the model never stops by itself.
-    endless = {"suppress_tokens": (-1, engine.vocabulary.end_of_text), "temperatures": (0.0,)}
-    [made] = engine.transcribe([job_of("digit-7", tokens_per_s=8.0, token_margin=4, **endless)])
+    loop = looping(engine)
+    [made] = engine.transcribe([job_of("digit-7", tokens_per_s=8.0, token_margin=4, **loop)])
     assert isinstance(made, ChunkTranscript)
     assert len(made.tokens) == round(8.0 * len(clip("digit-7")) / 16000) + 4
 
 
 def test_a_chunk_keeps_its_own_budget_beside_a_longer_one(engine: WhisperEngine) -> None:
-    options = {
-        "suppress_tokens": (-1, engine.vocabulary.end_of_text),
-        "temperatures": (0.0,),
-        "tokens_per_s": 8.0,
-    }
+    options = {**looping(engine), "tokens_per_s": 8.0}
     short, long = job_of("digit-7", **options), job_of("meeting", **options)
     together = engine.transcribe([long, short])
     [alone] = engine.transcribe([short])

@@ -64,3 +64,9 @@ def test_words_of_two_chunks_are_not_glued_together() -> None:
     growing = GrowingText()
     added = [growing.add(read_text(text).text) for text in ("Merhaba.", "Nasılsın")]
     assert "".join(added) == "Merhaba. Nasılsın"
+
+
+def test_a_text_as_long_as_its_budget_is_marked_as_truncated() -> None:
+    budget = {"tokens_per_s": 1.0, "token_margin": 4}
+    assert read_text(" abc", **budget).is_truncated
+    assert not read_text(" ab", **budget).is_truncated

@@ -47,3 +47,14 @@ def test_the_words_of_a_translation_are_english_ones(engine: WhisperEngine) -> N
     assert len(spoken.split_to_word_tokens([*tokens, spoken.eot])[0]) > 5
     words, _ = translated.split_to_word_tokens([*tokens, translated.eot])
     assert words[:4] == [" please", " remember", " the", " kitchenware"]
+
+
+def test_part_of_a_letter_at_the_end_is_left_out(engine: WhisperEngine) -> None:
+    vocabulary = engine.vocabulary
+    whole = vocabulary.tokenizer().encode(" çay")
+    tokens = vocabulary.tokenizer().encode(" çay 茶")
+    assert vocabulary.whole_letters(tokens) == tokens
+    cut = vocabulary.whole_letters(tokens[:-1])
+    assert vocabulary.decode(tokens[:-1]).endswith("\N{REPLACEMENT CHARACTER}")
+    assert vocabulary.decode(cut).strip() == "çay"
+    assert cut[: len(whole)] == whole
