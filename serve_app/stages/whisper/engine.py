@@ -16,6 +16,7 @@ from serve_app.stages.whisper.attempts import next_step, token_budget, within_bu
 from serve_app.stages.whisper.features import FRAME_SAMPLES, extract_features, window_frames
 from serve_app.stages.whisper.opening import open_model
 from serve_app.stages.whisper.reading import Decoded, Language, read
+from serve_app.stages.whisper.segments import before_end
 from serve_app.stages.whisper.vocabulary import Vocabulary
 from serve_app.stages.whisper.words import AlignedWord
 
@@ -134,7 +135,7 @@ class WhisperEngine:
             languages = self._languages(jobs, encoded)
             generated = self._generate(jobs, encoded, languages)
         tokens = [
-            self.vocabulary.whole_letters(within_budget(job, one.sequences_ids[0]))
+            self._kept_tokens(job, one.sequences_ids[0])
             for job, one in zip(jobs, generated, strict=True)
         ]
         alignments: list[list[AlignedWord]] = [[] for _ in jobs]
@@ -215,6 +216,15 @@ class WhisperEngine:
             suppress_blank=True,
             suppress_tokens=self.vocabulary.suppressed(options.suppress_tokens),
             **search,
+        )
+
+    def _kept_tokens(self, job: ChunkJob, written: list[int]) -> list[int]:
+        """Return what the model wrote, as far as the chunk's budget and its audio go."""
+        whole = self.vocabulary.whole_letters(within_budget(job, written))
+        return before_end(
+            whole,
+            first_timestamp=self.vocabulary.first_timestamp,
+            duration_s=job.chunk.duration_s,
         )
 
     def _align(

@@ -20,6 +20,23 @@ class Piece:
     tokens: tuple[int, ...]
 
 
+def before_end(tokens: list[int], *, first_timestamp: int, duration_s: float) -> list[int]:
+    """Return the tokens less the segments that begin when the chunk is over.
+
+    The model makes such text up from the padding of its window. A first segment stays.
+
+    Args:
+        tokens: what the model wrote, without the end token.
+        first_timestamp: as for `split_tokens`.
+        duration_s: the chunk's length.
+    """
+    for cut in _cuts(tokens, first_timestamp):
+        is_over = (tokens[cut] - first_timestamp) * TIME_PRECISION_S >= duration_s
+        if is_over and any(token < first_timestamp for token in tokens[:cut]):
+            return tokens[:cut]
+    return tokens
+
+
 def split_tokens(tokens: Sequence[int], *, first_timestamp: int, duration_s: float) -> list[Piece]:
     """Cut a chunk's tokens at its pairs of timestamps.
 
@@ -41,9 +58,8 @@ def split_tokens(tokens: Sequence[int], *, first_timestamp: int, duration_s: flo
     def is_time(token: int) -> bool:
         return token >= first_timestamp
 
-    cuts = [i for i in range(1, len(tokens)) if is_time(tokens[i - 1]) and is_time(tokens[i])]
     pieces = []
-    for start, end in pairwise([0, *cuts, len(tokens)]):
+    for start, end in pairwise([0, *_cuts(tokens, first_timestamp), len(tokens)]):
         part = tokens[start:end]
         times = [time_of(token) for token in part if is_time(token)]
         if len(times) == len(part):
@@ -52,3 +68,9 @@ def split_tokens(tokens: Sequence[int], *, first_timestamp: int, duration_s: flo
         end_s = times[-1] if is_time(part[-1]) and times[-1] > 0 else duration_s
         pieces.append(Piece(start_s=start_s, end_s=max(start_s, end_s), tokens=tuple(part)))
     return pieces
+
+
+def _cuts(tokens: Sequence[int], first_timestamp: int) -> list[int]:
+    """Return where a segment begins: at the second of two timestamps in a row."""
+    pairs = enumerate(pairwise(tokens), 1)
+    return [i for i, pair in pairs if min(pair) >= first_timestamp]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.stages.whisper.segments import Piece, split_tokens
+from serve_app.stages.whisper.segments import Piece, before_end, split_tokens
 
 T0 = 1000  # <|0.00|>
 
@@ -38,6 +38,18 @@ def test_timestamps_without_text_give_no_piece() -> None:
     assert split() == []
     assert split(at(0), at(5)) == []
     assert split(at(0), 1, at(2), at(2)) == [(0, 2, (1,))]
+
+
+def test_text_after_the_audio_s_end_is_left_out_but_for_a_first_segment() -> None:
+    def kept(*tokens: int, duration_s: float = 20.0) -> list[int]:
+        return before_end(list(tokens), first_timestamp=T0, duration_s=duration_s)
+
+    real = (at(0), 1, at(10))
+    assert kept(*real, at(26), 2, at(28), at(28), 3) == list(real)
+    assert kept(*real, at(20), 2) == list(real)
+    assert kept(*real, at(19.9), 2, at(26)) == [*real, at(19.9), 2, at(26)]
+    assert kept(at(0), at(26), 2, at(28)) == [at(0), at(26), 2, at(28)]
+    assert kept() == []
 
 
 @given(st.lists(st.integers(0, T0 + 1500), max_size=40), st.floats(0.1, 30))
