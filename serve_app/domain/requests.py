@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise
 
 from serve_app.domain.limits import MAX_NEW_TOKENS, MAX_TOKENS, MIN_SPAN_S
 from serve_app.domain.speakers import ANY_SPEAKERS, SpeakerOptions
@@ -13,6 +12,18 @@ from serve_app.errors import InvalidRequestError
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
         raise InvalidRequestError(name, f"{name} must lie in [{low}, {high}], got {value}.")
+
+
+def _check_clips(times_s: tuple[float, ...]) -> None:
+    """Check that each clip ends after its start, and begins where the one before ends or later."""
+    is_finite = all(math.isfinite(t) and t >= 0 for t in times_s)
+    has_lengths = all(a < b for a, b in zip(times_s[::2], times_s[1::2], strict=False))
+    if not (is_finite and has_lengths and list(times_s) == sorted(times_s)):
+        raise InvalidRequestError(
+            "clip_timestamps",
+            "clip_timestamps must be start,end,start,end,... in seconds, in rising order: each end "
+            "after its start, no start before the end of the clip before it.",
+        )
 
 
 # Fields that may be left out, and the most that they may be.
@@ -162,12 +173,7 @@ class TranscriptionRequest:
                 "condition_on_previous_text must be false: the chunks of a file are decoded side "
                 "by side. Use prompt to steer them.",
             )
-        if any(a >= b for a, b in pairwise(self.clip_timestamps)) or any(
-            not (math.isfinite(t) and t >= 0) for t in self.clip_timestamps
-        ):
-            raise InvalidRequestError(
-                "clip_timestamps", "clip_timestamps must be rising times in seconds."
-            )
+        _check_clips(self.clip_timestamps)
         if self.speakers != ANY_SPEAKERS and not self.needs_turns:
             raise InvalidRequestError(
                 "multichannel" if self.multichannel else "diarize",

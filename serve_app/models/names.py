@@ -11,7 +11,7 @@ from serve_app.settings import EMBEDDED, ModelSettings, model_name
 DEFAULT_ALIASES = frozenset(
     {
         *("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"),
-        "gpt-4o-transcribe-diarize",
+        *("gpt-4o-transcribe-diarize", "gpt-4o-mini-transcribe-2025-12-15"),
     }
 )
 

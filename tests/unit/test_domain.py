@@ -31,6 +31,8 @@ def test_a_request_with_a_temperature_out_of_range_cannot_be_made(temperature: f
         {"condition_on_previous_text": True},
         {"clip_timestamps": (3.0, 2.0)},
         {"clip_timestamps": (-1.0, 2.0)},
+        {"clip_timestamps": (1.0, 1.0)},
+        {"clip_timestamps": (0.0, 5.0, 4.0, 9.0)},
         {"clip_timestamps": (0.0, math.inf)},
     ],
     ids=str,
@@ -39,6 +41,11 @@ def test_a_request_with_a_value_out_of_range_cannot_be_made(field: dict[str, Any
     with pytest.raises(InvalidRequestError) as caught:
         TranscriptionRequest(**field)
     assert caught.value.param == next(iter(field))
+
+
+@pytest.mark.parametrize("clips", [(0.0, 5.0, 5.0, 10.0), (0.0, 5.0, 5.0), (2.0,)])
+def test_a_clip_may_begin_where_the_one_before_it_ends(clips: tuple[float, ...]) -> None:
+    assert TranscriptionRequest(clip_timestamps=clips).clip_timestamps == clips
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ DECLARED = (
         ("turbo", "turbo"),
         ("deepdml/faster-whisper-large-v3-turbo-ct2", "turbo"),
         ("whisper-1", "turbo"),
+        ("gpt-4o-mini-transcribe-2025-12-15", "turbo"),
         ("mine", "mine"),
         ("house-model", "mine"),
     ],
