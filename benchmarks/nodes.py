@@ -24,6 +24,7 @@ import click
 import psutil
 import ray
 import requests
+import yaml
 from ray import serve
 
 from benchmarks.faults import PROXY, wait_until
@@ -60,6 +61,7 @@ def enter_namespaces() -> None:
     """
     if _INSIDE in os.environ:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        _set_kernel()
         return
     missing = [name for name in _PROGRAMS if not shutil.which(name)]
     if os.geteuid() != 0:
@@ -70,6 +72,14 @@ def enter_namespaces() -> None:
     apart = ["--net", "--pid", "--mount", "--propagation", "private", "--mount-proc"]
     again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
     os.execvp("unshare", ["unshare", *apart, "--fork", "--kill-child", *again])
+
+
+def _set_kernel() -> None:
+    """Give this network what the front proxy's pods ask of theirs."""
+    documents = yaml.safe_load_all((ROOT / "k8s/front-proxy/front-proxy.yaml").read_text())
+    [pod] = [d["spec"]["template"]["spec"] for d in documents if d["kind"] == "Deployment"]
+    for wanted in pod["securityContext"]["sysctls"]:
+        Path("/proc/sys", *wanted["name"].split(".")).write_text(wanted["value"])
 
 
 class Node:
