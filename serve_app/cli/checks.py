@@ -144,14 +144,10 @@ def check_disk() -> Iterator[Finding]:
     """Look at the room in the Hugging Face cache, and in the folder of temporary files."""
     from huggingface_hub import constants
 
+    # Of the temporary files only those of a large model's conversion need so much.
     for name, folder, variable, short in (
         ("cache", constants.HF_HUB_CACHE, "HF_HOME", _fail),
-        (
-            "tmp",
-            tempfile.gettempdir(),
-            "TMPDIR",
-            _warn,
-        ),  # only the conversion of a large model needs it
+        ("tmp", tempfile.gettempdir(), "TMPDIR", _warn),
     ):
         there = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
         free_bytes = shutil.disk_usage(there).free
