@@ -54,11 +54,16 @@ class Front:
         """Send raw bytes; return what comes until the other side closes, at most 10 s later."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
             line.sendall(sent)
-            came = b""
-            with suppress(ConnectionResetError):
-                while more := line.recv(65536):
-                    came += more
-            return came
+            return all_from(line)
+
+
+def all_from(line: socket.socket) -> bytes:
+    """Return what comes until the other side closes."""
+    came = b""
+    with suppress(ConnectionResetError):
+        while more := line.recv(65536):
+            came += more
+    return came
 
 
 def upstream(seen: list[str]) -> ASGIApp:
@@ -328,12 +333,17 @@ def test_one_address_cannot_take_every_connection(front: Front) -> None:
 def test_large_uploads_of_one_address_are_few(front: Front) -> None:
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
     large = (b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n")
-    with ExitStack() as held:
-        for length in large:
-            line = held.enter_context(socket.create_connection(("127.0.0.1", front.port)))
-            line.sendall(head + length)
-        assert b"queue_full" in front.send(head + large[0])
-        assert requests.post(f"{front.url}/echo", data=b"small", timeout=10).ok
+
+    def third() -> bytes:
+        with ExitStack() as held:
+            for length in large:
+                line = held.enter_context(socket.create_connection(("127.0.0.1", front.port)))
+                line.sendall(head + length)
+            assert requests.post(f"{front.url}/echo", data=b"small", timeout=10).ok
+            return front.send(head + large[0])
+
+    # On a busy machine nginx may find a line too slow and close it: then two others are opened.
+    assert any(b"queue_full" in third() for _ in range(20))
 
 
 def test_a_pod_without_a_proxy_is_passed_over(front: Front, tmp_path: Path) -> None:
@@ -380,7 +390,7 @@ def test_an_upload_under_way_ends_well_when_nginx_is_told_to_end(
         os.kill(int((tmp_path / "nginx.pid").read_text()), signal.SIGQUIT)
         time.sleep(0.3)
         line.sendall(b"x" * 200_000)
-        assert b'"n_bytes":300000' in line.recv(65536)
+        assert b'"n_bytes":300000' in all_from(line)
 
 
 def test_http_1_0_without_a_host_is_answered(front: Front) -> None:
