@@ -37,7 +37,7 @@ def test_a_stream_is_typed_events_and_ends_with_done(
     assert [json.loads(event) for event in events] == [
         {"type": "transcript.text.delta", "delta": "one"},
         {"type": "transcript.text.delta", "delta": " two"},
-        {"type": "transcript.text.done", "text": "3 bytes"},
+        {"type": "transcript.text.done", "text": "3 bytes", "languages": [{"code": "en"}]},
     ]
     assert last == "[DONE]"
     assert service.closed

@@ -45,8 +45,15 @@ def test_json_holds_the_text_and_the_seconds_rounded_up() -> None:
     assert body.media_type == "application/json"
     assert json.loads(body.content) == {
         "text": 'Grüße, "you"',
+        "languages": [{"code": "de"}],
         "usage": {"type": "duration", "seconds": 9},
     }
+
+
+def test_no_language_is_an_empty_list_of_languages() -> None:
+    unknown = replace(HELLO, language=None)
+    assert json.loads(rendered(unknown, "json").content)["languages"] == []
+    assert '"languages": []' in render_done(unknown)
 
 
 def test_json_names_warnings_where_there_are_any() -> None:
@@ -188,7 +195,8 @@ def test_events_are_openais() -> None:
         'data: {"type": "transcript.text.delta", "delta": " hi"}\n\n'
     )
     assert render_done(HELLO) == (
-        'data: {"type": "transcript.text.done", "text": "Grüße, \\"you\\""}\n\ndata: [DONE]\n\n'
+        'data: {"type": "transcript.text.done", "text": "Grüße, \\"you\\"", '
+        '"languages": [{"code": "de"}]}\n\ndata: [DONE]\n\n'
     )
 
 

@@ -21,7 +21,7 @@ class Body:
 
 def render_json(transcript: Transcript, _: TranscriptionRequest) -> Body:
     """Render OpenAI's `json`; with speakers, who said what as well."""
-    body: dict[str, object] = {"text": transcript.text, **logprobs_key(transcript.logprobs)}
+    body = text_and_languages(transcript)
     if transcript.turns is not None:
         body["segments"] = speaker_segments(transcript)
     return _json_body({**body, "usage": _usage(transcript)}, transcript)
@@ -64,6 +64,16 @@ def render_text(transcript: Transcript, _: TranscriptionRequest) -> Body:
     if transcript.turns is not None:
         lines = [f"{s.speaker or UNKNOWN}: {one_line(s.text)}" for s in transcript.segments]
     return Body(content="\n".join([*lines, ""]), media_type="text/plain; charset=utf-8")
+
+
+def text_and_languages(transcript: Transcript) -> dict[str, object]:
+    """Return what OpenAI's `json` and the end of its streams share."""
+    code = transcript.language
+    return {
+        "text": transcript.text,
+        "languages": [{"code": code}] if code else [],
+        **logprobs_key(transcript.logprobs),
+    }
 
 
 def speaker_segments(transcript: Transcript) -> list[dict[str, object]]:

@@ -4,7 +4,12 @@ import json
 from collections.abc import Mapping
 
 from serve_app.domain import Transcript, TranscriptDelta
-from serve_app.stages.render.bodies import logprobs_key, speaker_segments, with_warnings
+from serve_app.stages.render.bodies import (
+    logprobs_key,
+    speaker_segments,
+    text_and_languages,
+    with_warnings,
+)
 
 DONE = "data: [DONE]\n\n"  # OpenAI's last event
 PING = ": ping\n\n"  # a comment, which keeps idle connections open
@@ -18,8 +23,7 @@ def render_delta(delta: TranscriptDelta) -> str:
 
 def render_done(transcript: Transcript) -> str:
     """Render the end of a stream: who said what, the whole text, and OpenAI's last event."""
-    body: dict[str, object] = {"type": "transcript.text.done", "text": transcript.text}
-    body = {**body, **logprobs_key(transcript.logprobs)}
+    body = {"type": "transcript.text.done", **text_and_languages(transcript)}
     said = speaker_segments(transcript) if transcript.turns is not None else []
     return "".join(map(event, [*said, with_warnings(body, transcript)])) + DONE
 
