@@ -1,14 +1,15 @@
 """What a caller may say about the speakers of a file, and the route that tells who speaks when."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.api.endpoint import Answer, Endpoint, object_of
-from serve_app.api.forms import MAX_FIELD_BYTES, UPLOAD_ERRORS, read_upload
+from serve_app.api.forms import MAX_FIELD_BYTES, UPLOAD_ERRORS, Fields, read_upload
 from serve_app.api.readers import (
     MAX_LIST_CHARACTERS,
     NUMBER,
@@ -22,6 +23,7 @@ from serve_app.api.readers import (
     to_integer,
 )
 from serve_app.api.service import SERVICE_ERRORS, DiarizationService
+from serve_app.contexts import make_aside
 from serve_app.domain import KnownSpeaker, SpeakerOptions
 from serve_app.domain.speakers import MAX_KNOWN, MAX_NAME, MAX_SPEAKERS
 from serve_app.errors import InvalidRequestError, TooLongToDiarizeError
@@ -122,6 +124,21 @@ def take_speakers(given: dict[str, Any]) -> SpeakerOptions:
     return SpeakerOptions(known=known, **counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the fields of one HTTP request ask for."""
+
+    speakers: SpeakerOptions
+    is_rttm: bool
+    warnings: Sequence[str]
+
+
+def _read_fields(fields: Fields) -> _Asked:
+    given, warnings = read_table(_FIELDS, fields)
+    is_rttm = given.get("response_format") == "rttm"
+    return _Asked(speakers=take_speakers(given), is_rttm=is_rttm, warnings=warnings)
+
+
 _TURN = object_of(start=NUMBER, end=NUMBER, speaker={"type": "string"})
 _ANSWER = Answer(
     description="The turns by their start, in seconds; turns of different speakers may overlap.",
@@ -137,10 +154,9 @@ def endpoints(service: DiarizationService) -> list[Endpoint]:
 
     async def diarize(http: Request) -> Response:
         upload = await read_upload(http)
-        given, warnings = read_table(_FIELDS, upload.fields)
-        found = await service.diarize(upload.audio, take_speakers(given))
-        is_rttm = given.get("response_format") == "rttm"
-        body = render_rttm(found) if is_rttm else render_turns(found, warnings)
+        asked = await make_aside(_read_fields, upload.fields)
+        found = await service.diarize(upload.audio, asked.speakers)
+        body = render_rttm(found) if asked.is_rttm else render_turns(found, asked.warnings)
         return Response(body.content, media_type=body.media_type)
 
     return [

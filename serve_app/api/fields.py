@@ -48,10 +48,12 @@ def read_fields(fields: Fields, task: Task) -> Asked:
     given, warnings = read_table(FIELDS, fields)
     stream = given.pop("stream", False)
     idle = _without_effect(fields, given, stream=stream)
-    request = TranscriptionRequest(task=task, speakers=take_speakers(given), **given)
+    speakers = take_speakers(given)
+    request = TranscriptionRequest(task=task, speakers=speakers, **given)
     if idle:  # nonsense in them is refused above; they are to cost nothing: neither times nor words
-        asked = {name: sent for name, sent in fields.items() if name not in {"stream", *idle}}
-        request = read_fields(asked, task).request
+        hidden, _ = read_table(FIELDS, {name: fields[name] for name in idle})
+        seen = {name: value for name, value in given.items() if name not in hidden}
+        request = TranscriptionRequest(task=task, speakers=speakers, **seen)
         warnings += [f"no_effect: {name} changes nothing with {why}" for name, why in idle.items()]
     return Asked(request=request, stream=stream, warnings=tuple(warnings))
 

@@ -69,7 +69,7 @@ def _answer(service: TranscriptionService, task: Task) -> Callable[[Request], Aw
     async def answer(http: Request) -> Response:
         service.check_room()  # a refusal costs least while the file is unread
         upload = await read_upload(http)
-        asked = read_fields(upload.fields, task)
+        asked = await make_aside(read_fields, upload.fields, task)  # clips of speakers are long
         if asked.stream:
             events = service.transcribe_stream(upload.audio, asked.request)
             return await stream_events(events, asked.warnings)

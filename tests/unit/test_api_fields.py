@@ -1,10 +1,13 @@
+import threading
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from serve_app.api.fields import Asked, read_fields
+from serve_app.api.diarization import _FIELDS as SPEAKER_TABLE
+from serve_app.api.fields import FIELDS, Asked, read_fields
 from serve_app.api.forms import group_fields
+from serve_app.api.readers import Field, Sent
 from serve_app.domain import ResponseFormat, Task, TranscriptionRequest, VadChanges
 from serve_app.errors import InvalidRequestError
 from tests.fakes import FakeService
@@ -159,6 +162,28 @@ def test_granularities_are_read_as_clients_send_them(
     assert client.post(PATH, files={"file": b"x"}, data=form).status_code == 200
     expected = {**expected, "response_format": ResponseFormat.VERBOSE_JSON}
     assert service.request == TranscriptionRequest(**expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [(PATH, FIELDS), ("/v1/audio/diarization", SPEAKER_TABLE)],
+    ids=["transcriptions", "diarization"],
+)
+def test_fields_are_read_once_and_beside_the_loop(
+    client: TestClient, path: str, table: dict[str, Field], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def read(name: str, values: Sent) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        return {}
+
+    monkeypatch.setitem(table, "num_speakers", Field(read=read, description=""))
+    sent = {"num_speakers": "2"}
+    if path == PATH:  # where something has no effect, the others are not read again
+        sent["max_line_width"] = "40"
+    assert client.post(path, files={"file": b"x"}, data=sent).status_code == 200
+    assert [name.startswith("serve_app answers") for name in threads] == [True]
 
 
 def test_an_unknown_field_is_ignored_and_named(client: TestClient) -> None:
