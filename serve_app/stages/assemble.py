@@ -76,7 +76,7 @@ def assemble(
 
 
 def _warnings(chunks: Sequence[tuple[Sequence[Span], ChunkTranscript]]) -> Iterator[str]:
-    if not chunks:
+    if not any(chunk.text.strip() for _, chunk in chunks):
         yield NO_SPEECH
     truncated = [spans for spans, chunk in chunks if chunk.is_truncated]
     if truncated:

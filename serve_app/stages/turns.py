@@ -62,11 +62,10 @@ def join_channels(channels: Sequence[tuple[str, Transcript]]) -> Transcript:
         for part in _split_at_pauses(segment, speaker)
     ]
     parts.sort(key=lambda part: part.start_s)
-    spoken = [transcript for _, transcript in channels if transcript.text]
-    surest = max(
-        spoken or [transcript for _, transcript in channels],
-        key=lambda transcript: transcript.language_probability,
-    )
+    made = [transcript for _, transcript in channels]
+    spoken = [transcript for transcript in made if transcript.text] or made
+    surest = max(spoken, key=lambda transcript: transcript.language_probability)
+    warnings = dict.fromkeys(warning for one in spoken for warning in one.warnings)
     return replace(
         surest,
         text=" ".join(filter(None, (part.text.strip() for part in parts))),
@@ -75,6 +74,7 @@ def join_channels(channels: Sequence[tuple[str, Transcript]]) -> Transcript:
             Turn(speaker=part.speaker or "", start_s=part.start_s, end_s=part.end_s)
             for part in parts
         ),
+        warnings=tuple(warnings),
     )
 
 

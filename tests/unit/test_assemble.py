@@ -40,6 +40,11 @@ def test_no_chunks_give_an_empty_text_and_a_warning() -> None:
     assert (made.text, made.language, made.warnings) == ("", None, (NO_SPEECH,))
 
 
+def test_chunks_that_the_model_takes_for_silence_give_the_same_warning() -> None:
+    assert join((SPANS, transcript("")), (SPANS, transcript(""))).warnings == (NO_SPEECH,)
+    assert join((SPANS, transcript("")), (SPANS, transcript(" a"))).warnings == ()
+
+
 def test_a_chunk_whose_text_was_cut_off_is_told_with_its_place() -> None:
     cut = transcript(" a", is_truncated=True)
     [warning] = join((SPANS, cut), (SPANS, transcript(" b"))).warnings

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from serve_app.domain import Segment, Transcript, Turn, Word
@@ -150,3 +151,12 @@ def test_a_silent_channel_adds_nothing() -> None:
     spoken = channel(segment(word(" yes", 0, 0.5)), probability=0.4)
     made = join_channels([("A", channel()), ("B", spoken)])
     assert (said(made.segments), made.language_probability) == ([("B", " yes")], 0.4)
+
+
+def test_what_is_wrong_with_any_channel_is_told_once_and_that_one_is_silent_is_not() -> None:
+    cut = replace(channel(segment(word(" yes", 0, 0.5))), warnings=("truncated",))
+    fine = channel(segment(word(" no", 1, 1.5)))
+    silent = replace(channel(), warnings=("no_speech",))
+    spoken = join_channels([("A", fine), ("B", cut), ("C", silent), ("D", cut)])
+    assert spoken.warnings == ("truncated",)
+    assert join_channels([("A", silent), ("B", silent)]).warnings == ("no_speech",)
