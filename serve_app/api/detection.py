@@ -26,6 +26,7 @@ from serve_app.api.readers import (
 from serve_app.api.service import SERVICE_ERRORS, DetectionService
 from serve_app.contexts import make_aside
 from serve_app.domain import DetectedLanguage, Span, SpeechRequest
+from serve_app.domain.requests import MAX_THRESHOLD, MIN_THRESHOLD
 from serve_app.errors import ModelLoadingError, ModelNotFoundError
 from serve_app.languages import LANGUAGES
 from serve_app.stages.assemble import NO_SPEECH
@@ -70,14 +71,18 @@ SPEECH_FIELDS: Mapping[str, Field] = {
         schema={"type": "string", "enum": list(_DETECTORS)},
     ),
     "threshold": Field(
-        read=single(_within(0.01, 0.99)),
+        read=single(_within(MIN_THRESHOLD, MAX_THRESHOLD)),
         description="Silero's speech probability.",
-        schema={**NUMBER, "minimum": 0.01, "maximum": 0.99, "default": _DEFAULTS.vad.threshold},
+        schema={
+            **NUMBER,
+            **{"minimum": MIN_THRESHOLD, "maximum": MAX_THRESHOLD},
+            "default": _DEFAULTS.vad.threshold,
+        },
     ),
     "neg_threshold": Field(
-        read=single(_within(0, 0.99)),
+        read=single(_within(0, MAX_THRESHOLD)),
         description="Speech ends where the probability falls below; absent: threshold - 0.15.",
-        schema={**NUMBER, "minimum": 0, "maximum": 0.99},
+        schema={**NUMBER, "minimum": 0, "maximum": MAX_THRESHOLD},
     ),
     "min_speech_duration_ms": _ms("min_speech_s", "Shorter speech is left out."),
     "max_speech_duration_s": Field(

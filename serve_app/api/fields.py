@@ -1,11 +1,12 @@
 """The fields of a transcription: one table of what each is called, means and becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from serve_app.api.diarization import SPEAKER_FIELDS, take_speakers
 from serve_app.api.forms import Fields
+from serve_app.api.idle import find_idle
 from serve_app.api.readers import (
     BOOLEAN,
     INTEGER,
@@ -27,6 +28,7 @@ from serve_app.api.readers import (
     to_text,
 )
 from serve_app.domain import ResponseFormat, Task, TranscriptionRequest, VadChanges
+from serve_app.domain.requests import MAX_THRESHOLD, MIN_THRESHOLD
 from serve_app.errors import InvalidRequestError
 
 
@@ -47,7 +49,7 @@ def read_fields(fields: Fields, task: Task) -> Asked:
     """
     given, warnings = read_table(FIELDS, fields)
     stream = given.pop("stream", False)
-    idle = _without_effect(fields, given, stream=stream)
+    idle = find_idle(fields, given, stream=stream)
     speakers = take_speakers(given)
     request = TranscriptionRequest(task=task, speakers=speakers, **given)
     if idle:  # nonsense in them is refused above; they are to cost nothing: neither times nor words
@@ -56,23 +58,6 @@ def read_fields(fields: Fields, task: Task) -> Asked:
         request = TranscriptionRequest(task=task, speakers=speakers, **seen)
         warnings += [f"no_effect: {name} changes nothing with {why}" for name, why in idle.items()]
     return Asked(request=request, stream=stream, warnings=tuple(warnings))
-
-
-def _without_effect(fields: Fields, given: Mapping[str, Any], *, stream: bool) -> dict[str, str]:
-    """Return the fields of which an answer of this form shows nothing, and what hides each."""
-    asked: ResponseFormat = given.get("response_format", ResponseFormat.JSON)
-    idle = {
-        name: f"response_format {asked}"
-        for name, formats in _FORMATS.items()
-        if name in fields and asked not in formats
-    }
-    if stream:  # its events hold the text, and with diarized_json who said it
-        idle |= {name: "stream" for name in _FORMATS if name in fields}
-        if asked.has_times and asked is not ResponseFormat.DIARIZED_JSON:
-            idle["response_format"] = "stream"
-    if "max_line_count" in fields and not given.get("max_line_width"):
-        idle.setdefault("max_line_count", "no max_line_width")
-    return idle
 
 
 def _read_keywords(name: str, values: Sent) -> dict[str, Any]:
@@ -102,26 +87,40 @@ def _read_include(name: str, values: Sent) -> dict[str, Any]:
     return {"logprobs": True}
 
 
-def _read_vad(names: Mapping[str, tuple[str, float]]) -> Read:
-    """Read an object with those names and milliseconds, as JSON or by bracket keys."""
+# A client's name: ours, and what makes our unit of its number.
+_VadNames = Mapping[str, tuple[str, Callable[[float], float]]]
+
+
+def _read_vad(names: _VadNames) -> Read:
+    """Read an object with those names, as JSON or by bracket keys; null is as good as absent."""
 
     def read(name: str, values: Sent) -> dict[str, Any]:
         value = values[-1]
         if value == "auto":
             return {}
-        given = dict(value if isinstance(value, dict) else parse_json(name, value, dict))
+        sent = value if isinstance(value, dict) else parse_json(name, value, dict)
+        given = {key: own for key, own in sent.items() if own is not None}
         if names is _SERVER_VAD and given.pop("type", "server_vad") != "server_vad":
             raise refuse(name, "auto or of the type server_vad", value)
         if unknown := set(given) - set(names):
             raise refuse(name, f"an object of {', '.join(names)}", unknown.pop())
-        ours = {names[key][0]: to_number(name, v) * names[key][1] for key, v in given.items()}
+        ours = {names[key][0]: names[key][1](to_number(name, v)) for key, v in given.items()}
         try:
-            return {"vad": VadChanges(**ours)}
+            return {"vad": VadChanges(**ours)} if ours else {}
         except InvalidRequestError as error:
-            sent = next(key for key in given if names[key][0] == error.param)
-            raise InvalidRequestError(name, f"{sent}: {error}") from None
+            wrong = next(key for key in given if names[key][0] == error.param)
+            raise InvalidRequestError(name, f"{wrong}: {error}") from None
 
     return read
+
+
+def _seconds(ms: float) -> float:
+    return ms / 1000
+
+
+def _probability(value: float) -> float:
+    """Return OpenAI's 0 and 1 as the nearest that Silero takes; what is neither, as it is."""
+    return min(max(value, MIN_THRESHOLD), MAX_THRESHOLD) if 0 <= value <= 1 else value
 
 
 def _refused(reason: str) -> Read:
@@ -133,24 +132,18 @@ def _refused(reason: str) -> Read:
     return read
 
 
-_SUBTITLES = (ResponseFormat.SRT, ResponseFormat.VTT)
-_FORMATS = {  # in which a field can be seen
-    "timestamp_granularities": (ResponseFormat.VERBOSE_JSON, *_SUBTITLES),
-    "max_line_width": _SUBTITLES,
-    "max_line_count": _SUBTITLES,
-}
 _GRANULARITIES = {"segment": "segments", "word": "words"}  # the field of the request each sets
-_SILERO = {  # Silero's name: ours, and the factor
-    "threshold": ("threshold", 1.0),
-    "neg_threshold": ("neg_threshold", 1.0),
-    "min_speech_duration_ms": ("min_speech_s", 0.001),
-    "min_silence_duration_ms": ("min_silence_s", 0.001),
-    "speech_pad_ms": ("speech_pad_s", 0.001),
+_SILERO: _VadNames = {
+    "threshold": ("threshold", float),
+    "neg_threshold": ("neg_threshold", float),
+    "min_speech_duration_ms": ("min_speech_s", _seconds),
+    "min_silence_duration_ms": ("min_silence_s", _seconds),
+    "speech_pad_ms": ("speech_pad_s", _seconds),
 }
-_SERVER_VAD = {  # OpenAI's `server_vad`
-    "threshold": ("threshold", 1.0),
-    "prefix_padding_ms": ("speech_pad_s", 0.001),
-    "silence_duration_ms": ("min_silence_s", 0.001),
+_SERVER_VAD: _VadNames = {  # OpenAI's `server_vad`
+    "threshold": ("threshold", _probability),
+    "prefix_padding_ms": ("speech_pad_s", _seconds),
+    "silence_duration_ms": ("min_silence_s", _seconds),
 }
 
 FIELDS: Mapping[str, Field] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from serve_app.errors import (
@@ -25,6 +25,8 @@ from serve_app.errors import (
 MAX_FIELD_BYTES = 16 * 2**20
 
 MAX_FILES = 8  # of a form, which has one: each beyond 1 MiB would be an open file
+# Of a body that is the file itself, beside audio/* and video/*.
+_FILE_TYPES = frozenset({"application/octet-stream", "application/ogg", "application/mp4"})
 # What the text of a form may be written in. Python knows a hundred more, and reads a megabyte of
 # some in minutes (punycode), on the event loop.
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1"})
@@ -64,9 +66,7 @@ async def read_upload(http: Request) -> Upload:
     query = http.query_params.multi_items()
     if content_type == "multipart/form-data":
         audio, sent = await _read_form(http)
-    elif (
-        content_type.startswith(("audio/", "video/")) or content_type == "application/octet-stream"
-    ):
+    elif content_type.startswith(("audio/", "video/")) or content_type in _FILE_TYPES:
         audio, sent = await http.body(), []
     else:
         raise InvalidMultipartError(
@@ -95,17 +95,39 @@ def group_fields(items: Iterable[tuple[str, str]]) -> Fields:
     return fields
 
 
+class _Parser(MultiPartParser):
+    """Starlette's, which does not tell a form that was cut off from one that ended."""
+
+    has_ended = False
+
+    def on_end(self) -> None:
+        """Note the closing boundary."""
+        self.has_ended = True
+
+
 async def _read_form(http: Request) -> tuple[bytes, list[tuple[str, str]]]:
     """Return the bytes of the `file` part and the text fields; the upload is closed."""
     _, options = parse_options_header(http.headers["content-type"])
     if options.get(b"charset", b"utf-8").decode("latin-1").lower() not in _CHARSETS:
         raise InvalidMultipartError(None, "The form's charset is none of UTF-8 and ISO-8859-1.")
+    parser = _Parser(
+        http.headers, http.stream(), max_part_size=MAX_FIELD_BYTES, max_files=MAX_FILES
+    )
     try:
-        form = await http.form(max_part_size=MAX_FIELD_BYTES, max_files=MAX_FILES)
-    except HTTPException as error:
-        raise InvalidMultipartError(None, f"The form cannot be parsed: {error.detail}") from error
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidMultipartError(None, f"The form cannot be parsed: {error.message}") from error
     try:
-        part = form.get("file")
+        if not parser.has_ended:
+            raise InvalidMultipartError(
+                None, "The form was cut off: its closing boundary is missing. Send all of it."
+            )
+        parts = form.getlist("file")
+        if len(parts) > 1:
+            raise InvalidRequestError(
+                "file", f"The form has {len(parts)} parts named 'file'. Send one in each request."
+            )
+        part = parts[0] if parts else None
         if not isinstance(part, UploadFile):
             raise MissingFieldError("file", "The form has no file part named 'file'.")
         texts = []

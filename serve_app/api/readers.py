@@ -158,4 +158,7 @@ def parse_json(name: str, value: str, kind: type) -> Any:
 
 
 _MAX_INTEGER = 2**31 - 1
-_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}

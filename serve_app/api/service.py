@@ -15,8 +15,10 @@ from serve_app.domain import (
     TranscriptionRequest,
 )
 from serve_app.errors import (
+    AudioTooLongError,
     AudioTooShortError,
     DeadlineExceededError,
+    DecodeTimeoutError,
     InvalidAudioError,
     NoAudioStreamError,
     QueueFullError,
@@ -27,7 +29,8 @@ from serve_app.errors import (
 
 # What any service may raise that works on a file.
 SERVICE_ERRORS = (
-    *(InvalidAudioError, NoAudioStreamError, AudioTooShortError, UnprocessableAudioError),
+    *(InvalidAudioError, NoAudioStreamError, AudioTooShortError, AudioTooLongError),
+    *(DecodeTimeoutError, UnprocessableAudioError),
     *(QueueFullError, ServiceUnavailableError, ReplicaLostError, DeadlineExceededError),
 )
 

@@ -56,6 +56,9 @@ class Task(StrEnum):
     TRANSLATE = "translate"
 
 
+MIN_THRESHOLD, MAX_THRESHOLD = 0.01, 0.99  # beyond, everything is speech, or nothing
+
+
 @dataclass(frozen=True, kw_only=True)
 class VadOptions:
     """How speech is told from silence. Defaults: faster-whisper's for batched decoding."""
@@ -68,9 +71,9 @@ class VadOptions:
     speech_pad_s: float = 0.4  # kept on both sides of a span
 
     def __post_init__(self) -> None:
-        _check_range("threshold", self.threshold, 0.01, 0.99)
+        _check_range("threshold", self.threshold, MIN_THRESHOLD, MAX_THRESHOLD)
         if self.neg_threshold is not None:
-            _check_range("neg_threshold", self.neg_threshold, 0.0, 0.99)
+            _check_range("neg_threshold", self.neg_threshold, 0.0, MAX_THRESHOLD)
         for name in ("min_speech_s", "min_silence_s", "speech_pad_s"):
             _check_range(name, getattr(self, name), 0.0, 60.0)
 

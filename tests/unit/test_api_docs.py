@@ -80,3 +80,10 @@ def test_under_a_prefix_the_paths_begin_with_it(service: FakeService) -> None:
     client = TestClient(create_app(service), root_path="/whisper")
     assert client.get("/openapi.json").json()["servers"] == [{"url": "/whisper"}]
     assert 'href="/whisper/openapi.json"' in client.get("/docs").text
+
+
+def test_what_a_file_can_be_refused_for_is_documented(schema: dict[str, Any]) -> None:
+    for path in ("/v1/audio/transcriptions", "/v1/audio/language", "/v1/audio/diarization"):
+        responses = schema["paths"][path]["post"]["responses"]
+        assert "audio_too_long" in responses["413"]["description"]
+        assert "decode_timeout" in responses["400"]["description"]

@@ -18,7 +18,7 @@ PATH = "/v1/audio/transcriptions"
 def test_every_field_reaches_the_service(client: TestClient, service: FakeService) -> None:
     fields = {
         "model": "demo",
-        "language": "tr",
+        "language": "auto",
         "multilingual": "true",
         "prompt": "Ankara",
         "hotwords": "Çankaya",
@@ -36,14 +36,13 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         "suppress_tokens": "-1, 9",
         "condition_on_previous_text": "false",
         "vad_filter": "False",
-        "vad_parameters": '{"threshold": 0.6, "min_silence_duration_ms": 500}',
         "clip_timestamps": "1,2.5",
     }
     answer = client.post(PATH, files={"file": b"abc"}, data=fields)
     assert answer.json()["text"] == "3 bytes"
     assert service.request == TranscriptionRequest(
         model="demo",
-        language="tr",
+        language="auto",
         multilingual=True,
         prompt="Ankara",
         hotwords="Çankaya",
@@ -61,7 +60,6 @@ def test_every_field_reaches_the_service(client: TestClient, service: FakeServic
         max_new_tokens=50,
         suppress_tokens=(-1, 9),
         vad_filter=False,
-        vad=VadChanges(threshold=0.6, min_silence_s=0.5),
         clip_timestamps=(1.0, 2.5),
     )
 
@@ -85,6 +83,9 @@ def test_an_absent_field_has_its_default(client: TestClient, service: FakeServic
         ("vad_parameters", "{"),
         ("vad_parameters", '{"unknown": 1}'),
         ("vad_parameters", '{"threshold": "high"}'),
+        ("vad_parameters", '{"threshold": 1}'),
+        ("chunking_strategy[threshold]", "1.1"),
+        ("chunking_strategy[threshold]", "nan"),
         ("clip_timestamps", "3,1"),
         ("condition_on_previous_text", "true"),
         ("timestamp_granularities[]", "letter"),
@@ -127,7 +128,24 @@ def test_an_unknown_format_names_the_known_ones(client: TestClient) -> None:
             {"chunking_strategy": '{"type": "server_vad", "silence_duration_ms": 400}'},
             *({"vad": VadChanges(min_silence_s=0.4)},),
         ),
+        ({"language": "tr"}, {"language": "tr"}),
+        (
+            {"vad_parameters": '{"threshold": 0.6, "min_silence_duration_ms": 500}'},
+            *({"vad": VadChanges(threshold=0.6, min_silence_s=0.5)},),
+        ),
         ({"vad_parameters[threshold]": "0.7"}, {"vad": VadChanges(threshold=0.7)}),
+        (
+            {"vad_parameters": '{"threshold": 0.7, "speech_pad_ms": null}'},
+            *({"vad": VadChanges(threshold=0.7)},),
+        ),
+        ({"vad_parameters": '{"threshold": null}'}, {}),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.0"},
+            *({"vad": VadChanges(threshold=0.01)},),
+        ),
+        ({"chunking_strategy": '{"threshold": 1}'}, {"vad": VadChanges(threshold=0.99)}),
+        ({"multilingual": "on"}, {"multilingual": True}),
+        ({"vad_filter": "OFF"}, {"vad_filter": False}),
         (
             {"max_line_width": "40", "max_line_count": "2", "response_format": "srt"},
             {"max_line_width": 40, "max_line_count": 2, "response_format": ResponseFormat.SRT},
@@ -236,6 +254,30 @@ def test_a_number_of_lines_needs_their_width() -> None:
     asked = read(max_line_count="2", response_format="srt")
     assert asked.warnings == ("no_effect: max_line_count changes nothing with no max_line_width",)
     assert not asked.request.needs_words
+
+
+@pytest.mark.parametrize(
+    ("sent", "name", "why"),
+    [
+        ({"vad_filter": "false"}, "vad_parameters", "vad_filter=false"),
+        ({"clip_timestamps": "1,2"}, "vad_parameters", "clip_timestamps"),
+        ({"vad_filter": "false"}, "chunking_strategy", "vad_filter=false"),
+        ({"language": "en"}, "multilingual", "language"),
+    ],
+)
+def test_a_field_that_another_one_makes_idle_is_named_and_left_out(
+    sent: dict[str, str], name: str, why: str
+) -> None:
+    value = "true" if name == "multilingual" else '{"threshold": 0.3}'
+    asked = read(**sent, **{name: value})
+    assert asked.warnings == (f"no_effect: {name} changes nothing with {why}",)
+    assert (asked.request.vad, asked.request.multilingual) == (None, False)
+
+
+def test_a_field_that_no_other_one_makes_idle_is_not_named() -> None:
+    assert not read(chunking_strategy="auto", vad_filter="false").warnings
+    assert not read(vad_parameters='{"threshold": 0.3}').warnings
+    assert not read(multilingual="true", language="auto").warnings
 
 
 def test_what_is_wrong_with_the_vad_is_told_by_the_names_that_were_sent() -> None:

@@ -70,12 +70,6 @@ def test_odd_part_headers_are_refused(head: str, more: str, client: TestClient) 
     assert len(answer.content) < 1000
 
 
-def test_of_two_files_one_is_taken(client: TestClient, service: FakeService) -> None:
-    answer = client.post(PATH, files=[("file", b"a"), ("file", b"bb")])
-    assert answer.json()["text"] == "2 bytes"
-    assert service.n_calls == 1
-
-
 def test_ten_thousand_fields_are_refused(client: TestClient) -> None:
     answer = client.post(PATH, files={"file": b"x"}, data={f"f{i}": "1" for i in range(10_000)})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_multipart")

@@ -103,13 +103,14 @@ def test_health_is_up_while_ready_still_waits(client: TestClient, service: FakeS
     assert {client.get(path).status_code for path in READY_PATHS} == {200}
 
 
+@pytest.mark.parametrize("content_type", ["audio/mpeg", "application/ogg", "application/mp4"])
 def test_a_file_may_be_the_body_with_the_fields_in_the_query(
-    client: TestClient, service: FakeService
+    client: TestClient, service: FakeService, content_type: str
 ) -> None:
     answer = client.post(
         f"{PATH}?model=demo&response_format=text",
         content=b"abc",
-        headers={"content-type": "audio/mpeg"},
+        headers={"content-type": content_type},
     )
     assert answer.text == "3 bytes\n"
     assert service.request == TranscriptionRequest(
@@ -135,6 +136,27 @@ def test_a_form_is_read_in_the_charsets_of_forms(
     form = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
     answer = client.post(PATH, content=body, headers=form)
     assert answer.status_code == status
+
+
+def test_of_two_files_in_a_form_neither_is_taken(client: TestClient) -> None:
+    answer = client.post(PATH, files=[("file", b"x"), ("file", b"y")])
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "file")
+    assert "2 parts named 'file'" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "end", ["", "\r\n", "\r\n--b", "\r\n--b\r\nContent-Disposition: form-data"]
+)
+def test_a_form_that_was_cut_off_is_told_so(client: TestClient, end: str) -> None:
+    answer = client.post(
+        PATH,
+        content=f'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx{end}',
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "invalid_multipart")
+    assert "closing boundary" in error["message"]
 
 
 def test_a_form_has_a_few_files_at_the_most(client: TestClient) -> None:
