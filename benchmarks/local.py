@@ -110,7 +110,7 @@ class LocalPipeline:
             n_cores=self.model.cpu_threads,
             on_stage=on_stage,
         )
-        pipeline.warm_up(self.engine)
+        pipeline.warm_up(self.engine, self.model.source)
         known = models.describe(self.model, self.engine.languages)
         self.options: DecodeOptions = pipeline.decode_options(self._request, self.model, known)
 

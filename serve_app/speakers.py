@@ -61,7 +61,7 @@ def load_model(
     source = settings.source
     if source == EMBEDDED:
         checkpoint = str(models.asset("diarization-demo"))
-    elif source.startswith((".", "/", "~")) or Path(source).is_dir():
+    elif models.is_path(source) or Path(source).is_dir():
         path = Path(source).expanduser()
         if not (path / "config.yaml").is_file():
             raise ModelLoadError(source, f"{path} is not a directory with a config.yaml.")

@@ -7,6 +7,7 @@ query. The container is told later, by the bytes: neither names nor content type
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from errno import ENOSPC
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
@@ -18,13 +19,18 @@ from serve_app.errors import (
     InvalidMultipartError,
     InvalidRequestError,
     MissingFieldError,
+    ServiceUnavailableError,
     UploadTimeoutError,
 )
 
 # Of one form field that is not a file. Starlette's 1 MiB is too small for data-URLs in fields.
 MAX_FIELD_BYTES = 16 * 2**20
 
-MAX_FILES = 8  # of a form, which has one: each beyond 1 MiB would be an open file
+# A larger file goes to the disk while its form is read. On the way through memory it takes half the
+# time (10 MB: 24 instead of 41 ms), and for a moment twice its size.
+MAX_IN_MEMORY_BYTES = 64 * 2**20
+
+MAX_FILES = 8  # of a form, which has one: each larger one would be an open file
 # Of a body that is the file itself, beside audio/* and video/*.
 _FILE_TYPES = frozenset({"application/octet-stream", "application/ogg", "application/mp4"})
 # What the text of a form may be written in. Python knows a hundred more, and reads a megabyte of
@@ -61,6 +67,7 @@ async def read_upload(http: Request) -> Upload:
         InvalidMultipartError: the body is neither a form that can be parsed nor a file.
         MissingFieldError: the form has no file part named `file`.
         EmptyFileError: the file has 0 bytes.
+        ServiceUnavailableError: the disk has no room for it.
     """
     content_type = http.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = http.query_params.multi_items()
@@ -96,8 +103,9 @@ def group_fields(items: Iterable[tuple[str, str]]) -> Fields:
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, which does not tell a form that was cut off from one that ended."""
+    """Starlette's, which writes what is over a MiB to the disk and does not tell a form's end."""
 
+    spool_max_size = MAX_IN_MEMORY_BYTES
     has_ended = False
 
     def on_end(self) -> None:
@@ -117,6 +125,12 @@ async def _read_form(http: Request) -> tuple[bytes, list[tuple[str, str]]]:
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidMultipartError(None, f"The form cannot be parsed: {error.message}") from error
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        raise ServiceUnavailableError(
+            "The server's disk has no room for so large a file. Try again later."
+        ) from error
     try:
         if not parser.has_ended:
             raise InvalidMultipartError(

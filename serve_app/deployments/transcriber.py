@@ -206,7 +206,7 @@ class WhisperTranscriber:
         engine = WhisperEngine(
             directory, self._model, n_cores=n_cores, on_stage=self._meters.record_stage
         )
-        took_s = timed(lambda: pipeline.warm_up(engine))
+        took_s = timed(lambda: pipeline.warm_up(engine, self._model.source))
         if self._config is None:  # later, batches run, and weights of before lie beside these
             self._free_bytes = engine.free_bytes()
         logger.info(

@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from serve_app import models, pipeline
-from serve_app.errors import ModelLoadError, TranscriptionError
 from serve_app.settings import EMBEDDED, AppSettings, ModelSettings, model_name
 from serve_app.stages.whisper import WhisperEngine
 
@@ -26,14 +25,7 @@ def load_engine(model: ModelSettings, revision: str | None = None) -> WhisperEng
     """Load a model and decode once. Raises ModelLoadError."""
     directory = models.locate_model(model.source, revision)
     engine = WhisperEngine(directory, model, n_cores=n_cores())
-    try:
-        pipeline.warm_up(engine)
-    except TranscriptionError as error:
-        reason = (
-            f"a first decode failed: {error.__cause__ or error}. Where one of the files in "
-            f"{directory} is damaged or another model's, copy or download the model again."
-        )
-        raise ModelLoadError(model.source, reason) from error
+    pipeline.warm_up(engine, model.source)
     return engine
 
 

@@ -14,6 +14,7 @@ from serve_app.models.names import (
     SIZES,
     describe,
     find_model,
+    is_path,
     make_card,
     usual_names,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "delete_cached",
     "describe",
     "find_model",
+    "is_path",
     "locate_model",
     "make_card",
     "usual_names",

@@ -14,6 +14,7 @@ from serve_app.domain import (
     DecodeOptions,
 )
 from serve_app.errors import (
+    ModelLoadError,
     OutOfDeviceMemoryError,
     ReplicaLostError,
     TranscriptionError,
@@ -138,14 +139,23 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "out of memory" in str(error)
 
 
-def warm_up(engine: Engine) -> None:
+def warm_up(engine: Engine, source: str) -> None:
     """Decode a second of silence, so that the first request does not pay for a cold engine.
 
+    Args:
+        engine: as it was loaded.
+        source: of its model, for the error.
+
     Raises:
-        TranscriptionError: the engine cannot decode.
+        ModelLoadError: the engine cannot decode.
     """
     chunk = whole_chunk(np.zeros(SAMPLE_RATE, np.int16))
     job = ChunkJob(chunk=chunk, options=DecodeOptions(language="en"), request_id="warm-up")
     [outcome] = transcribe_batch(engine, [job])
     if isinstance(outcome, Exception):
-        raise unwrap(outcome) from outcome
+        error = unwrap(outcome)
+        reason = (
+            f"a first decode failed: {error.__cause__ or error}. Where one of its files is damaged "
+            "or another model's, copy or download the model again."
+        )
+        raise ModelLoadError(source, reason) from error

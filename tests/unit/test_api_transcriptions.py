@@ -1,6 +1,9 @@
+import tempfile
+
 import pytest
 from starlette.testclient import TestClient
 
+from serve_app.api import forms
 from serve_app.api.forms import MAX_FIELD_BYTES, MAX_FILES
 from serve_app.api.health import ALIVE_PATHS, READY_PATHS
 from serve_app.domain import ResponseFormat, Task, TranscriptionRequest
@@ -14,6 +17,30 @@ def test_a_file_is_answered_with_its_transcript(client: TestClient) -> None:
     answer = client.post(PATH, files={"file": b"abc"})
     assert answer.status_code == 200
     assert answer.json()["text"] == "3 bytes"
+
+
+def test_a_file_of_some_megabytes_touches_no_disk(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    answer = client.post(PATH, files={"file": b"x" * 5_000_000})
+    assert answer.json()["text"] == "5000000 bytes"
+
+
+def test_a_file_for_which_the_disk_has_no_room_is_told_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_full_disk(**_: object) -> object:
+        return open("/dev/full", "w+b", buffering=0)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_a_full_disk)
+    monkeypatch.setattr(forms._Parser, "spool_max_size", 1000)
+    answer = client.post(PATH, files={"file": b"x" * 2000})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "service_unavailable"
+    assert "disk" in answer.json()["error"]["message"]
+    assert answer.headers["retry-after"]
+    assert client.post(PATH, files={"file": b"x" * 900}).status_code == 200
 
 
 @pytest.mark.parametrize(

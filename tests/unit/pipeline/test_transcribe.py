@@ -4,7 +4,12 @@ import pytest
 
 from serve_app import pipeline
 from serve_app.domain import ChunkJob, ChunkTranscript, DecodeOptions
-from serve_app.errors import OutOfDeviceMemoryError, ReplicaLostError, TranscriptionError
+from serve_app.errors import (
+    ModelLoadError,
+    OutOfDeviceMemoryError,
+    ReplicaLostError,
+    TranscriptionError,
+)
 from tests.fakes import EchoEngine, job, transcript
 
 
@@ -106,9 +111,9 @@ async def test_an_unexpected_error_of_a_chunk_is_not_shown_to_its_caller() -> No
 
 
 def test_warming_up_fails_where_the_engine_cannot_decode() -> None:
-    pipeline.warm_up(EchoEngine())
-    with pytest.raises(TranscriptionError):
-        pipeline.warm_up(EchoEngine(fails_on=lambda _: True))
+    pipeline.warm_up(EchoEngine(), "mine")
+    with pytest.raises(ModelLoadError, match="first decode failed: planted"):
+        pipeline.warm_up(EchoEngine(fails_on=lambda _: True), "mine")
 
 
 def test_a_transcript_says_how_full_its_batch_was_and_a_next_attempt_stays_as_it_is() -> None:
