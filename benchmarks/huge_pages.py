@@ -14,12 +14,12 @@ import numpy as np
 from benchmarks.local import LocalPipeline, embedded_workpiece, random_workpiece
 from benchmarks.results import Bar, Report, interleave, median_of_ratios, say, spread
 from serve_app import pipeline
-from serve_app.app import HUGE_PAGES
+from serve_app.resources import HUGE_PAGES
 from tests.clips import speech
 
 CASES = (("tiny", 1), ("tiny", 4))  # model and batch
 N_DECODES = 2  # in a process, after one that does not count
-SIDES: Mapping[str, Mapping[str, str]] = {"plain": {}, "huge": HUGE_PAGES["env_vars"]}
+SIDES: Mapping[str, Mapping[str, str]] = {"plain": {}, "huge": HUGE_PAGES}
 
 
 def run(report: Report, *, quick: bool) -> None:
