@@ -92,7 +92,7 @@ class OverHttp:
             "without_timestamps": "true",
             "response_format": "verbose_json",  # which tells the tokens
         }
-        self.compute_type = settings.compute_type
+        self.compute_type: str = settings.compute_type
         self.batch = batch
 
     def transcribe(self, clips: Sequence[Clip], asked: Asked) -> list[Heard]:
@@ -118,7 +118,7 @@ class InProcess:
 
     def __init__(self, settings: AppSettings, *, batch: int) -> None:
         self._whisper = Whisper(settings, batch_size=batch)
-        self.compute_type = settings.models[0].compute_type
+        self.compute_type: str = settings.models[0].compute_type
         self.batch = batch
 
     def transcribe(self, clips: Sequence[Clip], asked: Asked) -> list[Heard]:

@@ -11,9 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from serve_app.domain import FALLBACK_TEMPERATURES, WINDOW_S, DecodeLimits, VadOptions
+from serve_app.errors import InvalidRequestError
 
 EMBEDDED = "embedded"  # the source that names the demo model inside this package
 # The pipeline that pyannote publishes. Others take their PLDA from it where they name none.
@@ -21,12 +29,37 @@ COMMUNITY_PIPELINE = "pyannote/speaker-diarization-community-1"
 MAX_ONGOING_CHUNKS = 512  # in a WhisperTranscriber at once, where a profile names no limit
 
 PositiveInt = Annotated[int, Field(gt=0)]
+Source = Annotated[str, Field(min_length=1)]
+Temperature = Annotated[float, Field(ge=0, le=1)]
+# CTranslate2's names; which of them a device can compute with is told where a model is loaded.
+ComputeType = Literal[
+    "auto",
+    "default",
+    "int8",
+    "int8_float16",
+    "int8_bfloat16",
+    "int8_float32",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+]
+
+
+def _check_order(inner: tuple[str, float], outer: tuple[str, float]) -> None:
+    """Check that a time limit can act before the one around it. Raises ValueError."""
+    (name, limit_s), (outer_name, outer_s) = inner, outer
+    if limit_s > outer_s:
+        raise ValueError(
+            f"{name} is {limit_s:g} and must not lie above {outer_name}, which is {outer_s:g}: "
+            "lower the one or raise the other"
+        )
 
 
 class Settings(BaseModel):
     """Base of all parts of the tree: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AudioSettings(Settings):
@@ -55,6 +88,13 @@ class AudioSettings(Settings):
     def limits(self) -> DecodeLimits:
         """Return what a file may cost to decode."""
         return DecodeLimits(max_audio_s=self.max_audio_s, timeout_s=self.decode_timeout_s)
+
+    @model_validator(mode="after")
+    def _decoding_is_stopped_first(self) -> "AudioSettings":
+        _check_order(
+            ("decode_timeout_s", self.decode_timeout_s), ("slice_timeout_s", self.slice_timeout_s)
+        )
+        return self
 
 
 class RetrySettings(Settings):
@@ -108,18 +148,19 @@ class ModelSettings(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")  # names the deployment too
     # A Hugging Face id, a faster-whisper size, a local directory, or `embedded`.
-    source: str
+    source: Source
     aliases: tuple[str, ...] = ()  # further names that requests may use
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
-    compute_type: str = "auto"  # auto: float16 on cuda, int8 on cpu
+    compute_type: ComputeType = "auto"  # auto: float16 on cuda, int8 on cpu
     cpu_threads: int = Field(0, ge=0)  # per worker; 0: the cores that Ray gave the replica
     n_workers: PositiveInt = 1  # batches that run at the same time (CTranslate2 inter_threads)
     beam_size: PositiveInt = 1  # 1: greedy search; where a request names none
     # as_needed: timestamp tokens are decoded only for requests that want times; they cost time per
     # token and can change a word. always: every format has the same words.
     timestamps: Literal["as_needed", "always"] = "as_needed"
-    # Tried in turn where a request's temperature is 0; [0.0] switches the fallback off.
-    temperatures: tuple[float, ...] = Field(FALLBACK_TEMPERATURES, min_length=1)
+    # Tried in turn where a request's temperature is 0, each 0 to 1; [0.0] switches the fallback
+    # off.
+    temperatures: tuple[Temperature, ...] = Field(FALLBACK_TEMPERATURES, min_length=1)
     # The tokens that a chunk may cost, by its length. OpenAI's decoder stops at 224 tokens for
     # 30 s, 7.5 per second; the margin is for chunks of a few words. None: 224 for any length.
     tokens_per_s: float | None = Field(8.0, gt=0)
@@ -148,7 +189,7 @@ class DiarizationSettings(Settings):
     """Who tells the speakers of a file apart: a pyannote.audio pipeline, in a SpeakerDiarizer."""
 
     # A Hugging Face id, a local directory with the pipeline's config.yaml, or `embedded`.
-    source: str = EMBEDDED
+    source: Source = EMBEDDED
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     # The name of the environment variable that holds a Hugging Face token.
     token_env: str = "HF_TOKEN"
@@ -200,8 +241,8 @@ class AppSettings(Settings):
         values = dict(values)
         if "models" in values:
             raise ValueError("Give either model=SOURCE or models=[...], not both.")
-        source = str(values.pop("model"))
-        model = {"name": model_name(source), "source": source}
+        source = values.pop("model")  # whatever it is: ModelSettings says what it must be
+        model = {"name": model_name(str(source)), "source": source}
         if "device" in values:
             model["device"] = values.pop("device")
         return {**values, "models": [model]}
@@ -212,6 +253,30 @@ class AppSettings(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"Two models share a name or an alias: {sorted(names)}")
         return self
+
+    @model_validator(mode="after")
+    def _hung_work_is_found_in_time(self) -> "AppSettings":
+        for model in self.models:
+            _check_order(
+                (f"{model.name}: batch_timeout_s", model.batch_timeout_s),
+                ("retry.try_timeout_s", self.retry.try_timeout_s),
+            )
+        # The default is nobody's choice, and does no harm beside a shorter limit.
+        if self.diarization and "file_timeout_s" in self.diarization.model_fields_set:
+            _check_order(
+                ("diarization.file_timeout_s", self.diarization.file_timeout_s),
+                ("request_timeout_s", self.request_timeout_s),
+            )
+        return self
+
+    @field_validator("vad", mode="wrap")
+    @classmethod
+    def _name_the_range(cls, value: Any, build: ValidatorFunctionWrapHandler) -> VadOptions:
+        try:
+            options: VadOptions = build(value)
+        except InvalidRequestError as error:  # what a caller would get; here it is a setting's
+            raise ValueError(error.message) from None
+        return options
 
 
 class TranscriberUserConfig(Settings):

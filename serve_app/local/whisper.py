@@ -34,6 +34,7 @@ def load(
 
     Raises:
         ModelLoadError: it cannot be found, downloaded or loaded.
+        ValueError: `device` or `compute_type` is none of the names that there are.
     """
     settings = make_settings(model, device=device, compute_type=compute_type, cpu_threads=n_threads)
     return Whisper(settings, batch_size=batch_size)

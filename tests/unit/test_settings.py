@@ -1,4 +1,6 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -39,6 +41,61 @@ def test_an_unknown_key_is_refused() -> None:
 def test_an_unknown_key_of_the_vad_is_refused() -> None:
     with pytest.raises(ValidationError, match="min_silence_ms"):
         AppSettings.model_validate({"vad": {"min_silence_ms": 300}})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"model": None},
+        {"model": ""},
+        {"models": [{"name": "m", "source": ""}]},
+        {"diarization": {"source": ""}},
+    ],
+)
+def test_a_source_is_a_text_that_is_not_empty(args: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"source\n.*(string|character)"):
+        AppSettings.model_validate(args)
+
+
+@pytest.mark.parametrize("temperature", [-1, 5, math.nan])
+def test_a_models_temperatures_have_the_range_of_a_requests(temperature: float) -> None:
+    with pytest.raises(ValidationError, match="temperatures"):
+        ModelSettings(name="m", source="s", temperatures=(0.0, temperature))
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_no_number_is_endless(value: float) -> None:
+    for args in ({"request_timeout_s": value}, {"audio": {"slice_s": value}}):
+        with pytest.raises(ValidationError, match="finite"):
+            AppSettings.model_validate(args)
+
+
+def test_a_range_of_the_vad_is_told_as_a_setting_is() -> None:
+    with pytest.raises(ValidationError, match=r"vad\n.*threshold must lie in"):
+        AppSettings.model_validate({"vad": {"threshold": 50}})
+
+
+@pytest.mark.parametrize(
+    ("args", "outer"),
+    [
+        ({"audio": {"decode_timeout_s": 900}}, "slice_timeout_s, which is 120"),
+        ({"audio": {"slice_timeout_s": 20}}, "slice_timeout_s, which is 20"),
+        (
+            {"models": [{"name": "m", "source": "s", "batch_timeout_s": 900}]},
+            "retry.try_timeout_s, which is 300",
+        ),
+        ({"retry": {"try_timeout_s": 60}}, "retry.try_timeout_s, which is 60"),
+        ({"diarization": {"file_timeout_s": 9000}}, "request_timeout_s, which is 3600"),
+    ],
+)
+def test_a_time_limit_that_could_never_act_is_refused(args: dict[str, Any], outer: str) -> None:
+    with pytest.raises(ValidationError, match=f"must not lie above {outer}: lower the one"):
+        AppSettings.model_validate(args)
+
+
+def test_a_request_may_be_shorter_than_a_diarizers_default() -> None:
+    settings = AppSettings.model_validate({"request_timeout_s": 600, "diarization": {}})
+    assert settings.request_timeout_s == 600
 
 
 def test_too_few_ongoing_requests_to_fill_a_batch_are_refused_with_the_number_that_does() -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -16,7 +16,7 @@ from serve_app.cli.transcribe.wanted import Pair, read_formats, read_wanted
 from serve_app.domain import ResponseFormat, Task
 from serve_app.errors import TranscriptionError
 from serve_app.models import SIZES
-from serve_app.settings import COMMUNITY_PIPELINE
+from serve_app.settings import COMMUNITY_PIPELINE, ComputeType
 
 FORMAT_OPTION = "--response-format"
 FORMATS = [one.value for one in ResponseFormat]
@@ -94,7 +94,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Any other field of the HTTP API, such as temperature=0.2. Repeatable.",
     ),
     click.option("--batch-size", type=click.IntRange(1), help="Chunks at a time, at most."),
-    click.option("--compute-type", help="Such as int8 or float16; absent: what suits the device."),
+    click.option(
+        "--compute-type",
+        type=click.Choice(get_args(ComputeType)),
+        help="Of the model's numbers; absent: what suits the device.",
+    ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"])),
     click.option("--threads", type=click.IntRange(1), help="On the CPU; absent: every core."),
     click.option(

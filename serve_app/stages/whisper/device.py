@@ -58,14 +58,20 @@ def choose_placement(
         n_cuda_devices: that this process can see.
         compute_types: tells what a device supports (CTranslate2's names).
         n_cores: that this process may use.
+
+    Raises:
+        ValueError: the device does not support the compute type; names those that it does.
     """
     device = settings.device
     if device == "auto":
         device = "cuda" if n_cuda_devices else "cpu"
     preferred = ("float16", "int8_float16", "float32") if device == "cuda" else ("int8", "float32")
-    compute_type = settings.compute_type
+    compute_type: str = settings.compute_type
     if compute_type == "auto":
         compute_type = next((t for t in preferred if t in compute_types(device)), "default")
+    elif compute_type != "default" and compute_type not in compute_types(device):
+        supported = ", ".join(sorted(compute_types(device)))
+        raise ValueError(f"this {device} cannot compute in {compute_type}; set one of {supported}.")
     n_threads = settings.cpu_threads or max(1, n_cores // settings.n_workers)
     return Placement(device=device, compute_type=compute_type, n_threads=n_threads)
 

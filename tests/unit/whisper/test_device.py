@@ -51,6 +51,12 @@ def test_explicit_settings_win() -> None:
     assert placement == Placement(device="cpu", compute_type="float32", n_threads=3)
 
 
+def test_a_number_type_that_the_device_does_not_have_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(ValueError, match=r"this cpu cannot compute in int16.* float32, int8"):
+        choose(0, ("int8", "float32"), compute_type="int16")
+    assert choose(0, ("float32",), compute_type="default").compute_type == "default"
+
+
 def test_cross_attention_memory_of_large_v3_is_246_mb_a_chunk() -> None:
     cross_attention = 2 * 32 * 1500 * 1280 * 2
     assert cross_attention == pytest.approx(246e6, rel=0.01)
