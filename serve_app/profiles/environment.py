@@ -7,11 +7,13 @@ are laid over earlier ones. Nothing here reads the environment; the command line
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from serve_app.profiles import idleness, parsing, placement
 from serve_app.profiles.files import Config, ProfileError
 from serve_app.profiles.merging import merge
+from serve_app.profiles.replicas import scaling_of
+from serve_app.settings import ComputeType
 
 PREFIX = "WHISPER__"
 DEVICE = "WHISPER__INFERENCE_DEVICE"
@@ -44,28 +46,16 @@ def _batched_mode(is_on: bool, _: Config) -> Config:
 def _concurrency(n_requests: int, config: Config) -> Config:
     """Share the requests out over the Ingress replicas that there may be."""
     [options] = placement.options_of(config, "Ingress")
-    scaling = options.get("autoscaling_config") or {}
-    n_replicas = scaling.get("max_replicas", 1)
-    limit = -(-n_requests // n_replicas)
+    scaling = scaling_of(options)
+    limit = -(-n_requests // scaling["max_replicas"])
     overlay: Config = {"max_ongoing_requests": limit}
-    if n_replicas > 1:  # another replica starts before the limit is met
+    if scaling["max_replicas"] > scaling["min_replicas"]:  # one more starts before the limit is met
         target = scaling.get("target_ongoing_requests", limit)
         overlay["autoscaling_config"] = {"target_ongoing_requests": min(target, max(1, limit // 2))}
     return {"deployments": {"Ingress": overlay}}
 
 
-COMPUTE_TYPES = (
-    "auto",
-    "default",
-    "int8",
-    "int8_float16",
-    "int8_bfloat16",
-    "int8_float32",
-    "int16",
-    "float16",
-    "bfloat16",
-    "float32",
-)
+COMPUTE_TYPES = get_args(ComputeType)
 IDLE = (
     "`-1`: never unload a model. Seconds: unload one that has been idle so long; the next request "
     "loads it again. `0`: as soon as it is idle"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from serve_app.profiles.files import Config
 from serve_app.profiles.merging import transcribers
+from serve_app.profiles.replicas import n_at_start, scaling_of
 
 # Serve has no "never": a model that is started by a request stays for ten years.
 NEVER_S = 10 * 365 * 24 * 3600
@@ -22,8 +23,8 @@ def unload_after(idle_s: int, config: Config) -> Config:
         if idle_s < 0:
             return {} if scaling["min_replicas"] else {"downscale_to_zero_delay_s": NEVER_S}
         unloads = {"min_replicas": 0, "downscale_to_zero_delay_s": idle_s}
-        n_at_start = _n_at_start(scaling)
-        return {**unloads, "initial_replicas": n_at_start} if n_at_start else unloads
+        n_loaded = n_at_start(scaling)
+        return {**unloads, "initial_replicas": n_loaded} if n_loaded else unloads
 
     return _for_each(config, change)
 
@@ -34,7 +35,7 @@ def preload(at_start: bool, config: Config) -> Config:
     def change(scaling: Config) -> Config:
         # Only where needed: Serve goes back to initial_replicas whenever the config changes.
         if at_start:
-            return {} if _n_at_start(scaling) else {"initial_replicas": 1}
+            return {} if n_at_start(scaling) else {"initial_replicas": 1}
         lazy: Config = {"min_replicas": 0}
         if scaling.get("initial_replicas") is not None:
             lazy["initial_replicas"] = None  # Serve starts with min_replicas
@@ -45,17 +46,11 @@ def preload(at_start: bool, config: Config) -> Config:
     return _for_each(config, change)
 
 
-def _n_at_start(scaling: Config) -> int:
-    initial = scaling.get("initial_replicas")
-    return int(scaling["min_replicas"] if initial is None else initial)
-
-
 def _for_each(config: Config, change: Callable[[Config], Config]) -> Config:
     overlays = {}
     for _, options in transcribers(config):
-        # Serve's defaults: one replica, all the time.
-        own = options.get("autoscaling_config") or {}
-        changed = change({"min_replicas": 1, **own})
+        changed = change(scaling_of(options))
         if changed:
-            overlays[options["name"]] = {"autoscaling_config": {**({} if own else SOON), **changed}}
+            soon = {} if options.get("autoscaling_config") else SOON
+            overlays[options["name"]] = {"autoscaling_config": {**soon, **changed}}
     return {"deployments": overlays}

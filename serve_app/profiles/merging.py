@@ -11,33 +11,13 @@ from copy import deepcopy
 from typing import Any
 
 from serve_app.profiles.files import Config, ProfileError
+from serve_app.profiles.replicas import make_way
+from serve_app.profiles.shape import application, check_overlay, check_shape, one_line
+from serve_app.resources import actor_options
 from serve_app.settings import AppSettings
 
-IMPORT_PATH = "serve_app.app:app"
 DIARIZER = "SpeakerDiarizer"
 TRANSCRIBER = "WhisperTranscriber"  # and a hyphen and the model's name
-# What an overlay may hold: Serve would pass over anything else.
-PARTS = ("args", "deployments", "http_options", "logging_config", "proxy_location")
-
-
-def application(config: Config) -> Config:
-    """Return this app's part of a Serve config, not a copy.
-
-    Raises:
-        ProfileError: the config has none, or several.
-    """
-    listed = config.get("applications")
-    found = [
-        app
-        for app in (listed if isinstance(listed, list) else [])
-        if isinstance(app, dict) and app.get("import_path") == IMPORT_PATH
-    ]
-    if len(found) != 1:
-        raise ProfileError(
-            f"A profile has one application with 'import_path: {IMPORT_PATH}'; here are "
-            f"{len(found)}."
-        )
-    return found[0]
 
 
 def transcribers(config: Config) -> Iterator[tuple[Config, Config]]:
@@ -48,31 +28,44 @@ def transcribers(config: Config) -> Iterator[tuple[Config, Config]]:
         yield model, deployments[f"{TRANSCRIBER}-{model['name']}"]
 
 
+def read_settings(config: Config) -> AppSettings:
+    """Return our own settings in a config. Raises ProfileError where they are not valid."""
+    try:
+        return AppSettings.model_validate(application(config).get("args", {}))
+    except ValueError as error:
+        raise ProfileError(f"args: {one_line(error)}") from None
+
+
 def complete(config: Config) -> Config:
     """Return the config with every model and deployment written out, so that it can be changed.
 
     Raises:
-        ProfileError: it holds no application of ours, its `args` are not valid, or a deployment has
-            no name.
+        ProfileError: it is no config, holds no application of ours, or its `args` are not valid.
     """
+    check_shape(config)
     config = deepcopy(config)
-    app = application(config)
+    app, settings = application(config), read_settings(config)
     args = app.setdefault("args", {})
-    try:
-        settings = AppSettings.model_validate(args)
-    except ValueError as error:
-        raise ProfileError(f"args: {one_line(error)}") from None
     if "models" not in args:
         args.pop("model", None)
         args.pop("device", None)
         args["models"] = [m.model_dump(exclude_unset=True, mode="json") for m in settings.models]
     deployments = app.setdefault("deployments", [])
-    names = ["Ingress", "AudioPreprocessor", *(f"{TRANSCRIBER}-{m.name}" for m in settings.models)]
-    names += [DIARIZER] if settings.diarization else []
-    if not all(isinstance(one, dict) and one.get("name") for one in deployments):
-        raise ProfileError("deployments: each of them needs a name.")
     present = {one["name"] for one in deployments}
-    deployments.extend({"name": name} for name in names if name not in present)
+    deployments.extend({"name": name} for name in actor_options(settings) if name not in present)
+    return config
+
+
+def with_actor_options(config: Config) -> Config:
+    """Return the config, completed, with what each replica takes of its node written out too.
+
+    Raises:
+        ProfileError: as `complete` does.
+    """
+    config = complete(config)
+    own = actor_options(read_settings(config))
+    for options in application(config)["deployments"]:
+        options.setdefault("ray_actor_options", own.get(options["name"], {}))
     return config
 
 
@@ -82,33 +75,31 @@ def merge(config: Config, overlay: Mapping[str, Any]) -> Config:
     Raises:
         ProfileError: the overlay holds what is not known, or names a deployment that is not there.
     """
-    if unknown := overlay.keys() - set(PARTS):
-        raise ProfileError(f"Not known: {', '.join(sorted(unknown))}. Known: {', '.join(PARTS)}.")
-    rest = dict(overlay)
-    args, deployments = rest.pop("args", {}), rest.pop("deployments", {})
-    if not isinstance(deployments, Mapping):
-        raise ProfileError("deployments: an overlay has them as a mapping by name.")
+    rest = check_overlay(overlay)
+    args, deployments = rest.pop("args", {}), rest.pop("deployments")
     merged: Config = _lay(deepcopy(config), rest)
     app = application(merged)
     app["args"] = _lay(app["args"], args)
-    # The one deployment that an overlay can bring along.
-    names = {one["name"] for one in app["deployments"]}
-    if app["args"].get("diarization") is not None and DIARIZER not in names:
-        app["deployments"].append({"name": DIARIZER})
+    if "diarization" in args:
+        _follow_diarization(app)
     for name, options in deployments.items():
         for i in _matching(app["deployments"], name):
-            app["deployments"][i] = _lay(app["deployments"][i], options)
+            own = app["deployments"][i]
+            if "ray_actor_options" in options and "ray_actor_options" not in own:
+                code = actor_options(read_settings(merged)).get(own["name"], {})
+                own = {**own, "ray_actor_options": code}  # Serve would drop them
+            app["deployments"][i] = _lay(make_way(own, options), options)
     return merged
 
 
-def one_line(error: ValueError) -> str:
-    """Return what a validation error says, on one line."""
-    if not hasattr(error, "errors"):
-        return " ".join(str(error).split())
-    return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc']) or 'all'}: {one['msg']}"
-        for one in error.errors()
-    )
+def _follow_diarization(app: Config) -> None:
+    """Bring or take away the one deployment that comes and goes with a setting."""
+    is_wanted = app["args"].get("diarization") is not None
+    others = [one for one in app["deployments"] if one["name"] != DIARIZER]
+    if not is_wanted:
+        app["deployments"] = others
+    elif len(others) == len(app["deployments"]):
+        app["deployments"].append({"name": DIARIZER})
 
 
 def _lay(under: Any, over: Any) -> Any:

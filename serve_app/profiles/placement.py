@@ -4,7 +4,9 @@ import difflib
 from typing import Any
 
 from serve_app.profiles.files import Config, ProfileError, read_overlay
-from serve_app.profiles.merging import application, transcribers
+from serve_app.profiles.merging import transcribers, with_actor_options
+from serve_app.profiles.replicas import n_at_start, scaling_of
+from serve_app.profiles.shape import application
 
 # Ray's names of NVIDIA GPUs (ray.util.accelerators). A replica that asks for a name which no node
 # has waits for ever, so a misspelled one is refused.
@@ -35,7 +37,7 @@ def on_devices(indices: tuple[int, ...], config: Config) -> Config:
     for model, options in transcribers(config):
         if model.get("device") == "cpu":
             continue
-        scaling = options.get("autoscaling_config") or {}
+        scaling = scaling_of(options)
         limits = {"max_replicas": len(indices)}
         for key in ("min_replicas", "initial_replicas"):
             if scaling.get(key) is not None:
@@ -72,7 +74,7 @@ def pin_accelerator(accelerator: str, config: Config) -> Config:
         near = difflib.get_close_matches(accelerator.upper(), ACCELERATORS) or ACCELERATORS
         raise ProfileError(f"No accelerator '{accelerator}'. Did you mean {', '.join(near)}?")
     pinned = {"ray_actor_options": {"accelerator_type": name}}
-    on_gpus = [o["name"] for _, o in transcribers(config) if _n_gpus(o) > 0]
+    on_gpus = [o["name"] for _, o in transcribers(with_actor_options(config)) if _n_gpus(o) > 0]
     if not on_gpus:
         raise ProfileError(f"--accelerator {name}: no model of this config asks for a GPU.")
     return {"deployments": dict.fromkeys(on_gpus, pinned)}
@@ -85,16 +87,12 @@ def gpus_needed(config: Config) -> float:
     needs its own at least.
     """
     at_start, largest = 0.0, 0.0
-    for options in application(config).get("deployments") or []:
+    for options in application(with_actor_options(config))["deployments"]:
         n_gpus = _n_gpus(options)
-        scaling = options.get("autoscaling_config") or {}
-        n_replicas = scaling.get("initial_replicas")
-        if n_replicas is None:
-            n_replicas = scaling.get("min_replicas", 1)
-        at_start += n_gpus * n_replicas
+        at_start += n_gpus * n_at_start(scaling_of(options))
         largest = max(largest, n_gpus)
     return max(at_start, largest)
 
 
 def _n_gpus(options: Config) -> float:
-    return float((options.get("ray_actor_options") or {}).get("num_gpus") or 0)
+    return float(options["ray_actor_options"].get("num_gpus") or 0)

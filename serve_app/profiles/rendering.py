@@ -9,6 +9,7 @@ from serve_app.profiles.environment import DEVICE, DEVICE_INDEX, NAMES, merge_en
 from serve_app.profiles.files import Config, ProfileError, read_overlay, read_profile
 from serve_app.profiles.merging import complete, merge
 from serve_app.profiles.placement import gpus_needed, pin_accelerator, visible_devices
+from serve_app.profiles.time_limits import check_time_limits, raise_time_limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ class Rendered:
         """Return where a caller on this machine finds the API."""
         http = self.config.get("http_options") or {}
         host = http.get("host", "0.0.0.0")  # Serve's own default
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-        return f"http://{host}:{http.get('port', 8000)}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{http.get('port', 8000)}"
 
 
 def render(profile: str, choices: Choices, count_gpus: Callable[[], int]) -> Rendered:
@@ -66,12 +67,14 @@ def render(profile: str, choices: Choices, count_gpus: Callable[[], int]) -> Ren
         config = complete(merge(config, read_overlay(overlay)))
     environment = _with_device(choices, count_gpus)
     config, notes = merge_environment(config, environment)
-    config = _merge_flags(config, choices)
+    config = complete(_merge_flags(config, choices))
     checks.check_settings(config)
     if config != base:
-        config, raised = checks.raise_limits(config)
-        notes += raised
+        config, fuller = checks.raise_limits(config)
+        config, longer = raise_time_limits(config, base)
+        notes += fuller + longer
     checks.check_limits(config)
+    check_time_limits(config)
     return Rendered(
         config=original if config == base else config,
         notes=notes,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import (
     DeploymentSchema,
@@ -77,6 +78,20 @@ def test_serve_takes_every_overlay_over_every_profile(overlay: str) -> None:
 def test_what_a_variable_changes_reaches_serve(example: Example) -> None:
     config = rendered(example.profile, environment={example.name: example.text})
     assert look_up(accept(config), example.path) == example.value
+
+
+@pytest.mark.parametrize("name", ["WHISPER__MODEL_TTL", "WHISPER__DEVICE_INDEX"])
+def test_serve_takes_a_fixed_number_of_replicas_that_a_variable_changes(
+    tmp_path: Path, name: str
+) -> None:
+    config = rendered("turbo")
+    options = config["applications"][0]["deployments"][-1]
+    options.pop("autoscaling_config")
+    options["num_replicas"] = 4
+    path = tmp_path / "fixed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    accept(rendered(str(path)))
+    accept(rendered(str(path), environment={name: "0"}))
 
 
 def test_the_names_of_accelerators_are_rays() -> None:

@@ -73,6 +73,31 @@ def test_limits_of_a_small_profile_follow_too() -> None:
     assert settings.models[0].max_queued_chunks == 1024
 
 
+def queues(config: dict[str, Any]) -> list[int]:
+    return [model.max_queued_chunks for model in settings_of(config).models]
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected", "risen"),
+    [
+        ({"overlays": ("ultra-throughput",)}, [1024, 768, 768], "large-v3: {} from 512 to 768."),
+        (
+            {"environment": {"WHISPER__BATCH_SIZE": "300"}},
+            [1024, 768, 600],
+            "large-v3: {} from 512 to 600.",
+        ),
+    ],
+)
+def test_only_the_queues_that_are_too_short_are_raised(
+    choices: dict[str, Any], expected: list[int], risen: str
+) -> None:
+    made = render("all", Choices(**choices), lambda: 0)
+    assert queues(rendered("all").config) == [1024, 768, 512]
+    assert queues(made.config) == expected
+    notes = [note for note in made.notes if "max_queued_chunks" in note]
+    assert notes == [risen.format("max_queued_chunks is raised")]
+
+
 def test_the_lines_of_a_halkspeech_container_are_taken_as_they_are() -> None:
     made = rendered(
         "turbo",

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from serve_app.profiles import Choices, ProfileError, render
 from serve_app.settings import AppSettings
 from tests.environment_examples import TURBO, look_up
 from tests.unit.profiles.test_presets import PRODUCTION
-from tests.unit.profiles.test_rendering import rendered
+from tests.unit.profiles.test_rendering import rendered, short
 
 
 @pytest.mark.parametrize("profile", PRODUCTION)
@@ -71,3 +72,57 @@ def test_the_gpus_that_a_config_needs_are_counted(
     profile: str, choices: dict[str, Any], n_gpus: float
 ) -> None:
     assert rendered(profile, **choices).gpus_needed == pytest.approx(n_gpus)
+
+
+TURBO_ON_GPU = "{model: turbo, device: cuda}"
+
+
+def test_what_the_code_takes_for_a_model_counts_where_a_profile_does_not_say_it(
+    tmp_path: Path,
+) -> None:
+    profile = short(tmp_path, TURBO_ON_GPU)
+    assert rendered(profile).gpus_needed == 1
+    environment = {"WHISPER__DEVICE_INDEX": "1"}
+    assert rendered(profile, environment=environment).environment == {"CUDA_VISIBLE_DEVICES": "1"}
+
+
+def test_a_part_of_the_options_keeps_what_the_code_takes_beside_it(tmp_path: Path) -> None:
+    made = rendered(short(tmp_path, TURBO_ON_GPU), accelerator="H100")
+    options = look_up(made.config, f"{TURBO}.ray_actor_options")
+    assert options == {"num_cpus": 1, "num_gpus": 1, "accelerator_type": "H100"}
+
+
+def test_options_left_to_the_code_follow_the_device(tmp_path: Path) -> None:
+    on_cpu = ("args.models.device=cpu",)
+    assert rendered(short(tmp_path, TURBO_ON_GPU), assignments=on_cpu).gpus_needed == 0
+
+
+def test_a_diarizer_on_a_gpu_is_counted_without_a_word_about_it(tmp_path: Path) -> None:
+    args = "{model: base, device: cpu, diarization: {device: cuda}}"
+    assert rendered(short(tmp_path, args)).gpus_needed == 1
+
+
+def test_on_the_cpu_no_kind_of_gpu_is_waited_for(tmp_path: Path) -> None:
+    pinned = (
+        "{name: WhisperTranscriber-turbo, ray_actor_options: {num_gpus: 1, accelerator_type: T4}}"
+    )
+    config = rendered(short(tmp_path, TURBO_ON_GPU, f"[{pinned}]"), device="cpu").config
+    assert look_up(config, f"{TURBO}.ray_actor_options.accelerator_type") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "compute_type", "other"),
+    [
+        *(
+            ("cpu", name, "GPU")
+            for name in ("float16", "bfloat16", "int8_float16", "int8_bfloat16")
+        ),
+        ("cuda", "int16", "CPU"),
+    ],
+)
+def test_a_number_type_that_no_such_device_has_is_refused(
+    device: str, compute_type: str, other: str
+) -> None:
+    environment = {"WHISPER__COMPUTE_TYPE": compute_type}
+    with pytest.raises(ProfileError, match=f"{compute_type} needs a {other}.*take"):
+        rendered("turbo", device=device, environment=environment)

@@ -12,6 +12,18 @@ def rendered(profile: str, **choices: Any) -> Rendered:
     return render(profile, Choices(**choices), lambda: 0)
 
 
+def write(tmp_path: Path, text: str, name: str = "profile.yaml") -> str:
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+def short(tmp_path: Path, args: str, deployments: str = "[]", rest: str = "") -> str:
+    """Write a profile with these parts, each in YAML; return its path."""
+    app = f"import_path: 'serve_app.app:app', args: {args}, deployments: {deployments}"
+    return write(tmp_path, f"applications: [{{{app}}}]\n{rest}")
+
+
 def test_the_order_is_profile_overlay_environment_command_line() -> None:
     path = f"{TURBO}.user_config.max_batch_size"
     flag = (f"{TURBO}.user_config.max_batch_size=8",)
@@ -89,6 +101,12 @@ def test_an_option_can_be_set_where_the_profile_says_something() -> None:
     assert look_up(config, f"{TURBO}.ray_actor_options.num_cpus") == 4
 
 
+def test_a_diarizer_goes_with_its_settings() -> None:
+    config = rendered("demo-diarization", assignments=("args.diarization=null",)).config
+    names = [one["name"] for one in config["applications"][0]["deployments"]]
+    assert names == ["Ingress", "AudioPreprocessor", "WhisperTranscriber-demo"]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -100,6 +118,12 @@ def test_an_option_can_be_set_where_the_profile_says_something() -> None:
         ("args=3", "PATH=VALUE"),
         ("args.vad.threshold", "PATH=VALUE"),
         ("args.vad.threshold=[", "as in YAML"),
+        ("args.vad.threshold=50", "threshold must lie in"),
+        ("args.models.compute_type=fp16", "args: models.0.compute_type: .*'bfloat16'"),
+        ("args.models.compute_type=''", "args: models.0.compute_type"),
+        ("args.models=null", "args: models"),
+        ("deployments.Ingress=3", "deployments.Ingress"),
+        ("deployments.Ingress.max_ongoing_requests=many", "Ingress: max_ongoing_requests"),
         (f"{TURBO}.user_config.batch=3", "user_config: batch"),
         (f"{TURBO}.user_config.max_batch_size=many", "max_batch_size"),
     ],
@@ -108,12 +132,6 @@ def test_a_setting_that_is_not_known_or_not_valid_is_refused(text: str, reason: 
     with pytest.raises(ProfileError, match=reason) as caught:
         rendered("turbo", assignments=(text,))
     assert "\n" not in str(caught.value)
-
-
-def write(tmp_path: Path, text: str) -> str:
-    path = tmp_path / "profile.yaml"
-    path.write_text(text)
-    return str(path)
 
 
 def test_a_short_profile_takes_overlays_too(tmp_path: Path) -> None:
@@ -132,7 +150,7 @@ def test_a_short_profile_takes_overlays_too(tmp_path: Path) -> None:
         ("applications: 3", "one application"),
         (
             "applications: [{import_path: 'serve_app.app:app', deployments: [{}]}]",
-            "needs a name",
+            "deployments.0.name: Field required",
         ),
         ("applications: [{import_path: 'other:app'}]", "one application"),
         ("- a", "YAML mapping"),
@@ -174,6 +192,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
     [
         ("0.0.0.0", "http://127.0.0.1:81"),
         ("::", "http://[::1]:81"),
+        ("::1", "http://[::1]:81"),
         ("10.0.0.1", "http://10.0.0.1:81"),
     ],
 )
