@@ -3,7 +3,7 @@
 `python -m k8s.render` writes them; `python -m k8s.render mine.yaml` prints that of a profile of
 your own. A manifest's `serveConfigV2` is the profile with three differences: it listens on the
 cluster's network, its deployments name the worker group that they belong in, and its API asks for
-keys.
+the keys in a file. What a short profile leaves to the code is written out.
 """
 
 import math
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from serve_app import profiles
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -41,11 +43,11 @@ def tier_of(deployment: Document) -> str:
 
 
 def serve_config(profile: Document) -> Document:
-    """Return a profile as the cluster runs it."""
+    """Return a profile, everything in it written out, as the cluster runs it."""
     applications = [
         {
             **app,
-            "args": {**app["args"], "api": {**app["args"].get("api", {}), "keys_file": KEYS_FILE}},
+            "args": {**app["args"], "api": _with_keys(app["args"].get("api", {}))},
             "deployments": [_placed(deployment) for deployment in app["deployments"]],
         }
         for app in profile["applications"]
@@ -53,22 +55,23 @@ def serve_config(profile: Document) -> Document:
     return {
         **profile,
         "proxy_location": "EveryNode",
-        "http_options": {**profile["http_options"], "host": "0.0.0.0", "port": 8000},
+        "http_options": {**profile.get("http_options", {}), "host": "0.0.0.0", "port": 8000},
         "applications": applications,
     }
 
 
+def _with_keys(api: Document) -> Document:
+    """Return `args.api` with the keys that a pod has: no variable of them is set in it."""
+    return {**{key: api[key] for key in api if key != "keys_env"}, "keys_file": KEYS_FILE}
+
+
 def _placed(deployment: Document) -> Document:
-    options = {**_options(deployment), "label_selector": {TIER: tier_of(deployment)}}
+    options = {**deployment["ray_actor_options"], "label_selector": {TIER: tier_of(deployment)}}
     return {**deployment, "ray_actor_options": options}
 
 
-def _options(deployment: Document) -> Document:
-    return deployment.get("ray_actor_options") or {}
-
-
 def _gpus(deployment: Document) -> float:
-    return float(_options(deployment).get("num_gpus") or 0)
+    return float(deployment["ray_actor_options"].get("num_gpus") or 0)
 
 
 def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
@@ -84,11 +87,10 @@ def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
     """
     total = 0
     for deployment in deployments:
-        scaling: Document = deployment.get("autoscaling_config") or {}
-        fixed: int = deployment.get("num_replicas", 1)
-        n_replicas = scaling.get(bound, fixed)
+        n_replicas = profiles.scaling_of(deployment)[bound]
         # A replica lies in one pod: two that take 0.55 of one need two.
-        share = max(_gpus(deployment), float(_options(deployment).get("num_cpus", 1)) / n_cores)
+        n_cpus = float(deployment["ray_actor_options"].get("num_cpus", 1))
+        share = max(_gpus(deployment), n_cpus / n_cores)
         if not 0 < share <= 1:
             raise ValueError(f"{deployment['name']}: a pod has one GPU and {n_cores} cores")
         total += math.ceil(n_replicas / math.floor(1 / share))
@@ -96,7 +98,12 @@ def pods(deployments: Iterable[Document], n_cores: int, bound: str) -> int:
 
 
 def rayservice(profile: Document, template: Document) -> Document:
-    """Return a profile's manifest. The template is changed and returned."""
+    """Return a profile's manifest. The template is changed and returned.
+
+    Raises:
+        ValueError: the profile is not one, or a replica takes more than a pod has.
+    """
+    profile = profiles.with_actor_options(profile)  # Serve would drop what stands only in the code
     spec = template["spec"]
     spec["serveConfigV2"] = _dump(serve_config(profile))
     cluster = spec["rayClusterConfig"]
@@ -142,8 +149,12 @@ def _dump(document: Document) -> str:
 
 
 def render(path: Path) -> str:
-    """Return the text of the manifest of a profile's file."""
-    profile = yaml.safe_load(path.read_text())
+    """Return the text of the manifest of a profile's file.
+
+    Raises:
+        ValueError: as `rayservice` does.
+    """
+    profile = profiles.render(str(path), profiles.Choices(), count_gpus=lambda: 0).config
     template = yaml.safe_load((HERE / "rayservice.yaml").read_text())
     source = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
     head = (
@@ -156,7 +167,10 @@ def render(path: Path) -> str:
 def main(paths: Sequence[str]) -> None:
     """Print the manifests of these profiles' files; of none, write every shipped one."""
     for path in paths:
-        sys.stdout.write(render(Path(path)))
+        try:
+            sys.stdout.write(render(Path(path)))
+        except ValueError as error:
+            sys.exit(f"Error: {error}")
     if not paths:
         for name in PROFILES:
             (HERE / f"{name}.yaml").write_text(render(CONFIGS / f"{name}.yaml"))

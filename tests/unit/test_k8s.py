@@ -140,6 +140,52 @@ def test_a_file_of_ones_own_is_printed_and_nothing_is_written(
     assert before == {path: path.stat().st_mtime_ns for path in K8S.glob("*.yaml")}
 
 
+SHORT = "applications: [{import_path: 'serve_app.app:app', args: {model: turbo, device: cuda}}]"
+
+
+def test_a_short_profile_keeps_what_the_code_takes_beside_the_label(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(SHORT)
+    [made] = yaml.safe_load_all(render.render(mine))
+    config = yaml.safe_load(made["spec"]["serveConfigV2"])
+    assert config["http_options"] == {"host": "0.0.0.0", "port": 8000}
+    options = {
+        one["name"]: {**one["ray_actor_options"]}
+        for one in config["applications"][0]["deployments"]
+    }
+    labels = [one.pop("label_selector")[render.TIER] for one in options.values()]
+    assert labels == ["decode", "decode", "whisper"]
+    assert options["WhisperTranscriber-turbo"] == {"num_cpus": 1, "num_gpus": 1}
+    assert options["Ingress"] == {"num_cpus": 0.25}
+    whisper = made["spec"]["rayClusterConfig"]["workerGroupSpecs"][-1]
+    [container] = whisper["template"]["spec"]["containers"]
+    assert container["resources"]["limits"][render.GPU] == "1"
+
+
+def test_a_key_in_the_shells_variable_is_not_asked_for_in_a_pod() -> None:
+    made = CliRunner().invoke(main, ["config", "turbo"], env={"API_KEY": "s3cret"}).stdout
+    document = render.rayservice(yaml.safe_load(made), documents(K8S / "rayservice.yaml")[0])
+    [app] = yaml.safe_load(document["spec"]["serveConfigV2"])["applications"]
+    assert app["args"]["api"] == {"keys_file": render.KEYS_FILE}
+
+
+@pytest.mark.parametrize(("number", "pods"), [("2", 2), ("auto", 100), ("null", 1)])
+def test_pods_are_counted_for_a_fixed_number_too(number: str, pods: int) -> None:
+    deployment = {
+        "name": "WhisperTranscriber-x",
+        "num_replicas": yaml.safe_load(number),
+        "ray_actor_options": {"num_gpus": 1},
+    }
+    assert render.pods([deployment], 4, "max_replicas") == pods
+
+
+def test_a_profile_that_cannot_be_served_is_told_in_one_line(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(SHORT.replace("}}]", "}, deployments: [{name: Ingres}]}]"))
+    with pytest.raises(SystemExit, match=r"^Error: No deployment 'Ingres'"):
+        render.main([str(mine)])
+
+
 # -- numbers that fit ----------------------------------------------------------------------------
 
 
