@@ -71,10 +71,16 @@ def token_budget(options: DecodeOptions, duration_s: float) -> int:
     return min(MAX_NEW_TOKENS, round(duration_s * options.tokens_per_s) + options.token_margin)
 
 
-def is_truncated(job: ChunkJob, n_tokens: int) -> bool:
-    """Tell whether its budget ended a text of so many tokens, and not a caller's own limit."""
-    budget = token_budget(job.options, job.chunk.duration_s)
-    return job.options.max_new_tokens is None and n_tokens >= budget
+def is_truncated(job: ChunkJob, n_tokens: int, *, room: int) -> bool:
+    """Tell whether a limit ended a text of so many tokens, other than a caller's own.
+
+    Args:
+        job: what was decoded.
+        n_tokens: that the model wrote.
+        room: tokens that the prompt leaves in the model's table.
+    """
+    limit = min(token_budget(job.options, job.chunk.duration_s), room)
+    return job.options.max_new_tokens is None and n_tokens >= limit
 
 
 def within_budget(job: ChunkJob, tokens: list[int]) -> list[int]:

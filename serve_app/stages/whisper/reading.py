@@ -38,7 +38,9 @@ def read(job: ChunkJob, decoded: Decoded, vocabulary: Vocabulary) -> ChunkTransc
         avg_logprob=_avg_logprob(job, generated),
         compression_ratio=compression_ratio(text.strip()),
         no_speech_prob=generated.no_speech_prob,
-        is_truncated=is_truncated(job, len(generated.sequences_ids[0])),
+        is_truncated=is_truncated(
+            job, len(generated.sequences_ids[0]), room=vocabulary.room(job.options, code)
+        ),
         logprobs=(
             logprobs.token_logprobs(
                 logprobs.to_arrays(generated.logits[0]), tokens, vocabulary.spell

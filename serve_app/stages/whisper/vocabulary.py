@@ -51,6 +51,10 @@ class Vocabulary:
         prompt = [*self.previous(options.prompt, options.hotwords), *tokenizer.sot_sequence]
         return prompt if options.timestamps else [*prompt, tokenizer.no_timestamps]
 
+    def room(self, options: DecodeOptions, language: str) -> int:
+        """Return how many tokens the prompt leaves; its last one does not count in CTranslate2."""
+        return MAX_TOKENS - (len(self.prompt(options, language)) - 1)
+
     def suppressed(self, asked: Sequence[int]) -> list[int]:
         """Return the tokens never to write, those of non-speech symbols in the place of -1."""
         from faster_whisper.transcribe import get_suppressed_tokens

@@ -97,9 +97,13 @@ def test_a_loop_that_ran_into_its_budget_goes_on_hotter_within_it() -> None:
 
 
 def test_a_text_that_its_budget_ended_is_truncated_and_one_of_a_callers_limit_is_not() -> None:
-    assert [is_truncated(job(options=BUDGETED), n) for n in (9, 10, 11)] == [False, True, True]
-    assert not is_truncated(job(options=replace(BUDGETED, max_new_tokens=2)), 2)
-    assert is_truncated(job(), MAX_NEW_TOKENS)
+    def told(options: DecodeOptions, n_tokens: int, room: int = 440) -> bool:
+        return is_truncated(job(options=options), n_tokens, room=room)
+
+    assert [told(BUDGETED, n) for n in (9, 10, 11)] == [False, True, True]
+    assert not told(replace(BUDGETED, max_new_tokens=2), 2)
+    assert told(DecodeOptions(), MAX_NEW_TOKENS)
+    assert [told(DecodeOptions(), n, room=220) for n in (219, 220)] == [False, True]
 
 
 @pytest.mark.parametrize(

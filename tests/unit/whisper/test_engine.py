@@ -96,6 +96,15 @@ def test_a_chunk_keeps_its_own_budget_beside_a_longer_one(engine: WhisperEngine)
     assert len(alone.tokens) < len(together[0].tokens)  # type: ignore[union-attr]
 
 
+def test_a_text_that_never_ends_is_told_as_truncated_beside_the_longest_prompt_too(
+    engine: WhisperEngine,
+) -> None:
+    for prompt in (None, "light " * 1000):
+        [made] = engine.transcribe([job_of("digit-7", prompt=prompt, **looping(engine))])
+        assert isinstance(made, ChunkTranscript)
+        assert made.is_truncated
+
+
 def test_a_callers_limit_is_kept_to_the_token_with_and_without_a_prompt(
     engine: WhisperEngine,
 ) -> None:
