@@ -39,6 +39,7 @@ OBJECT_STORE_BYTES = 2**28
 # Less than each deployment's `graceful_shutdown_timeout_s`: where no other node can take a replica,
 # Serve lets it work until no more than that is left, and k8s/rayservice.yaml's 600 s are long.
 DRAIN_S = 100
+RAY_FOLDER = Path("/tmp/ray")
 VARIABLES = {
     **RAY_ENVIRONMENT,
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_S),
@@ -49,7 +50,6 @@ VARIABLES = {
 _PROGRAMS = ("unshare", "ip", "iptables", "nginx", "redis-server")
 _INSIDE = "SERVE_APP_BENCHMARK_NAMESPACES"
 _HOST = "serve-node"
-_CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 _SERVICE = "server whisper-serve-svc:8000 "
 
 
@@ -61,6 +61,9 @@ def enter_namespaces() -> None:
     """
     if _INSIDE in os.environ:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        # Where Ray keeps its sessions, and the address that others on the machine would connect to.
+        RAY_FOLDER.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(RAY_FOLDER)], check=True)
         _set_kernel()
         return
     missing = [name for name in _PROGRAMS if not shutil.which(name)]
@@ -110,7 +113,7 @@ class Node:
             command += ["--head", f"--port={GCS_PORT}", "--num-cpus=0", "--include-dashboard=false"]
             environment["RAY_REDIS_ADDRESS"] = f"{HEAD}:{REDIS_PORT}"
             # As on a new machine: by it a head that comes back finds a Ray that runs already.
-            _CURRENT_CLUSTER.unlink(missing_ok=True)
+            (RAY_FOLDER / "ray_current_cluster").unlink(missing_ok=True)
         else:
             command += [f"--address={HEAD}:{GCS_PORT}", f"--num-cpus={N_CORES}"]
         with self._log.open("ab") as log:
