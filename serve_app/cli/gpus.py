@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from serve_app.cli.cluster import left_behind
 from serve_app.profiles import Rendered
 
 ASK_TIMEOUT_S = 60.0
@@ -45,7 +46,7 @@ def check_gpus(profile: str, rendered: Rendered) -> None:
 
 
 def _count_cluster_gpus() -> float:
-    return _ask(_OF_THE_CLUSTER)
+    return 0 if left_behind() else _ask(_OF_THE_CLUSTER)
 
 
 def _ask(code: str) -> float:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import click
 import requests
 import yaml
 
+from serve_app.cli.cluster import left_behind, listens
 from serve_app.profiles import Rendered
 
 # `serve run`, which stops the graph on SIGINT; a shell's background jobs start with that ignored.
@@ -23,7 +23,7 @@ _SERVE_RUN = """
 import signal, sys
 from ray.serve.scripts import cli
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cli(["run", sys.argv[1]])
+cli(["run", *sys.argv[1:]])
 """
 
 # What Ray is started with. A replica that fails its health checks is killed: Serve would otherwise
@@ -76,9 +76,10 @@ def running(rendered: Rendered, *, shows_log: bool = False) -> "Iterator[subproc
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(rendered.config))
         log = Path(folder) / "log.txt"
+        address = ["--address", "local"] if left_behind() else []
         with log.open("w") as file:
             process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE_RUN, str(path)],
+                [sys.executable, "-c", _SERVE_RUN, *address, str(path)],
                 stdout=sys.stderr if shows_log else file,
                 stderr=sys.stderr if shows_log else subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches it through us alone, and once
@@ -167,11 +168,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _check_port(url: str) -> None:
-    address = urlsplit(url)
-    try:
-        socket.create_connection((address.hostname, address.port), timeout=2).close()
-    except OSError:
-        return  # nobody listens
-    raise click.ClickException(
-        f"Port {address.port} on {address.hostname} is in use. Choose one with --port."
-    )
+    if listens(url):
+        address = urlsplit(url)
+        raise click.ClickException(
+            f"Port {address.port} on {address.hostname} is in use. Choose one with --port."
+        )
