@@ -6,6 +6,7 @@ from starlette.responses import Response
 from serve_app.api.endpoint import Answer, Endpoint
 from serve_app.api.service import MetricsService
 from serve_app.contexts import make_aside
+from serve_app.errors import ServiceUnavailableError
 from serve_app.metrics_page import CONTENT_TYPE, merge_pages
 
 
@@ -24,6 +25,7 @@ def endpoints(service: MetricsService) -> list[Endpoint]:
             answer=show_metrics,
             summary="Return this project's metrics of the whole cluster.",
             description="In Prometheus's text format. Ray reports to them every 10 s.",
+            errors=(ServiceUnavailableError,),
             answers={
                 200: Answer(
                     description="All metrics, whichever replica answers.",

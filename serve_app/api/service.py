@@ -113,7 +113,11 @@ class MetricsService(Protocol):
     """Knows where the metrics are."""
 
     async def export_metrics(self) -> Mapping[str, str | None]:
-        """Return the exporter's page of each node by its address; None: it did not answer."""
+        """Return the exporter's page of each node by its address; None: it did not answer.
+
+        Raises:
+            ServiceUnavailableError: Ray does not tell its nodes.
+        """
         ...
 
 

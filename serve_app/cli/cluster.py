@@ -30,6 +30,6 @@ def listens(url: str) -> bool:
     try:
         where = (address.hostname, address.port)
         socket.create_connection(where, timeout=LISTENS_TIMEOUT_S).close()
-    except OSError:
+    except (OSError, ValueError):  # the second: that is no port
         return False
     return True

@@ -30,6 +30,12 @@ def test_an_address_at_which_nobody_listens_is_left_behind(folder: Path) -> None
     assert left_behind()
 
 
+@pytest.mark.parametrize("text", ["", "127.0.0.1:none", "nowhere"])
+def test_what_is_no_address_is_left_behind(folder: Path, text: str) -> None:
+    (folder / "ray_current_cluster").write_text(text)
+    assert left_behind()
+
+
 def test_a_cluster_that_runs_is_joined(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gcs:
         leave(folder, gcs.getsockname()[1])
